@@ -1,0 +1,262 @@
+"""People and money: the tables of ``fltr_auth``, as contract.md lists them.
+
+Other programs insert here directly, so every default, check and delete rule is the database's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from fltr_project.fields import (
+    Index,
+    NewTextUuid,
+    NewTimeOrderedId,
+    SerialField,
+    TextKeyField,
+    Timestamped,
+    UtcNow,
+    UtcTimestampField,
+)
+
+
+def new_id() -> Any:
+    return TextKeyField(primary_key=True, db_default=NewTextUuid(), editable=False)
+
+
+class User(Timestamped):
+    id = new_id()
+    name = models.TextField()
+    email = models.TextField()
+    email_verified = models.BooleanField(db_default=False)
+    image = models.TextField(null=True, blank=True)
+    avatar = models.TextField(null=True, blank=True)
+    avatar_url = models.TextField(null=True, blank=True)
+    stripe_customer_id = models.TextField(null=True, blank=True)
+
+    class Meta:
+        db_table = "users"
+        constraints = [models.UniqueConstraint(fields=["email"], name="users_email_unique")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Session(Timestamped):
+    id = new_id()
+    user = models.ForeignKey(User, models.DB_CASCADE, db_index=False)
+    token = models.TextField()
+    expires_at = UtcTimestampField()
+    ip_address = models.TextField(null=True, blank=True)
+    user_agent = models.TextField(null=True, blank=True)
+
+    class Meta:
+        db_table = "sessions"
+        constraints = [models.UniqueConstraint(fields=["token"], name="sessions_token_unique")]
+        indexes = [Index(fields=["user"], name="sessions_user_id_idx")]
+
+    def __str__(self) -> str:
+        # Never the token: whoever reads it is logged in.
+        return str(self.id)
+
+
+class Account(Timestamped):
+    id = new_id()
+    user = models.ForeignKey(User, models.DB_CASCADE, db_index=False)
+    account_id = models.TextField()
+    provider_id = models.TextField()
+    access_token = models.TextField(null=True, blank=True)
+    refresh_token = models.TextField(null=True, blank=True)
+    id_token = models.TextField(null=True, blank=True)
+    scope = models.TextField(null=True, blank=True)
+    password = models.TextField(null=True, blank=True)
+    access_token_expires_at = UtcTimestampField(null=True, blank=True)
+    refresh_token_expires_at = UtcTimestampField(null=True, blank=True)
+
+    class Meta:
+        db_table = "accounts"
+        indexes = [Index(fields=["user"], name="accounts_user_id_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} {self.account_id}"
+
+
+class Verification(Timestamped):
+    id = new_id()
+    identifier = models.TextField()
+    value = models.TextField()
+    expires_at = UtcTimestampField()
+
+    class Meta:
+        db_table = "verifications"
+        indexes = [Index(fields=["identifier"], name="verifications_identifier_idx")]
+
+    def __str__(self) -> str:
+        return self.identifier
+
+
+class Subscription(models.Model):
+    id = new_id()
+    plan = models.TextField()
+    reference_id = models.TextField()
+    stripe_customer_id = models.TextField(null=True, blank=True)
+    stripe_subscription_id = models.TextField(null=True, blank=True)
+    status = models.TextField(db_default="incomplete")
+    period_start = UtcTimestampField(null=True, blank=True)
+    period_end = UtcTimestampField(null=True, blank=True)
+    trial_start = UtcTimestampField(null=True, blank=True)
+    trial_end = UtcTimestampField(null=True, blank=True)
+    cancel_at_period_end = models.BooleanField(null=True, blank=True, db_default=False)
+    cancel_at = UtcTimestampField(null=True, blank=True)
+    canceled_at = UtcTimestampField(null=True, blank=True)
+    ended_at = UtcTimestampField(null=True, blank=True)
+    seats = models.IntegerField(null=True, blank=True)
+    billing_interval = models.TextField(null=True, blank=True)
+    stripe_schedule_id = models.TextField(null=True, blank=True)
+
+    class Meta:
+        db_table = "subscriptions"
+
+    def __str__(self) -> str:
+        return f"{self.plan} of {self.reference_id}"
+
+
+class Team(Timestamped):
+    id = new_id()
+    name = models.TextField()
+    credits = models.IntegerField(db_default=0)
+    owner = models.ForeignKey(User, models.DB_CASCADE, db_index=False, null=True, blank=True)
+
+    class Meta:
+        db_table = "teams"
+        constraints = [
+            models.CheckConstraint(condition=Q(credits__gte=0), name="teams_credits_check")
+        ]
+        indexes = [Index(fields=["owner"], name="teams_owner_id_idx")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserCredits(Timestamped):
+    user = models.OneToOneField(
+        User, models.DB_CASCADE, primary_key=True, related_name="credit_account"
+    )
+    credits = models.IntegerField(db_default=0)
+    total_credits_purchased = models.IntegerField(db_default=0)
+    # NO ACTION in the database: a team with members stays, while a user whose row names the team
+    # that the user owns can still be deleted.
+    team = models.ForeignKey(Team, models.DO_NOTHING, db_index=False, null=True, blank=True)
+
+    class Meta:
+        db_table = "user_credits"
+        verbose_name = verbose_name_plural = "user credits"
+        constraints = [
+            models.CheckConstraint(condition=Q(credits__gte=0), name="user_credits_credits_check"),
+            models.CheckConstraint(
+                condition=Q(total_credits_purchased__gte=0),
+                name="user_credits_total_credits_purchased_check",
+            ),
+        ]
+        indexes = [Index(fields=["team"], name="user_credits_team_id_idx")]
+
+    def __str__(self) -> str:
+        return f"{self.credits} credits of {self.user_id}"
+
+
+class CreditTransaction(models.Model):
+    class Type(models.TextChoices):
+        PURCHASE = "purchase"
+        USAGE = "usage"
+        REFUND = "refund"
+        BONUS = "bonus"
+
+    id = TextKeyField(primary_key=True, db_default=NewTimeOrderedId(), editable=False)
+    user = models.ForeignKey(User, models.DB_CASCADE, db_index=False)
+    team = models.ForeignKey(Team, models.DB_SET_NULL, db_index=False, null=True, blank=True)
+    amount = models.IntegerField()
+    type = models.TextField(choices=Type)
+    operation = models.TextField(null=True, blank=True)
+    resource_id = models.TextField(null=True, blank=True)
+    api_key_id = models.TextField(null=True, blank=True)
+    transaction_metadata = models.JSONField(null=True, blank=True)
+    created_at = UtcTimestampField(db_default=UtcNow(), editable=False)
+    # Beyond the contract's columns: what a refund gives back, so that nothing is refunded twice.
+    refund_of = models.TextField(null=True, blank=True)
+
+    class Meta:
+        db_table = "credit_transactions"
+        constraints = [
+            models.CheckConstraint(condition=~Q(amount=0), name="credit_transactions_amount_check"),
+            models.CheckConstraint(
+                condition=Q(type="usage", amount__lt=0) | (~Q(type="usage") & Q(amount__gt=0)),
+                name="credit_transactions_amount_type_check",
+            ),
+            models.CheckConstraint(
+                condition=Q(type__in=["purchase", "usage", "refund", "bonus"]),
+                name="credit_transactions_type_check",
+            ),
+        ]
+        indexes = [
+            Index(fields=["user", "created_at"], name="credit_transactions_user_id_created_at_idx"),
+            Index(fields=["team"], name="credit_transactions_team_id_idx"),
+            Index(fields=["type"], name="credit_transactions_type_idx"),
+            Index(fields=["created_at"], name="credit_transactions_created_at_idx"),
+            Index(
+                fields=["refund_of"],
+                condition=Q(refund_of__isnull=False),
+                name="credit_transactions_refund_of_idx",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.amount:+d} of {self.user_id}"
+
+
+class ApiKeyCredits(Timestamped):
+    api_key = TextKeyField(primary_key=True)
+    user = models.ForeignKey(User, models.DB_CASCADE, db_index=False)
+    team = models.ForeignKey(Team, models.DB_CASCADE, db_index=False, null=True, blank=True)
+    credits = models.IntegerField(db_default=0)
+    daily_limit = models.IntegerField(null=True, blank=True)
+    monthly_limit = models.IntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "api_key_credits"
+        verbose_name = verbose_name_plural = "API key credits"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(credits__gte=0), name="api_key_credits_credits_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(daily_limit__gte=0), name="api_key_credits_daily_limit_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(monthly_limit__gte=0), name="api_key_credits_monthly_limit_check"
+            ),
+        ]
+        indexes = [
+            Index(fields=["user"], name="api_key_credits_user_id_idx"),
+            Index(fields=["team"], name="api_key_credits_team_id_idx"),
+        ]
+
+    def __str__(self) -> str:
+        # The primary key is the secret itself.
+        return f"{self.credits} credits of a key of {self.user_id}"
+
+
+class DrizzleMigration(models.Model):
+    """The record that `drizzle-kit migrate` looks at in a Next.js build."""
+
+    id = SerialField(primary_key=True)
+    hash = models.TextField()
+    # Milliseconds since 1970, the `when` of Drizzle's journal.
+    created_at = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "__drizzle_migrations"
+
+    def __str__(self) -> str:
+        return self.hash

@@ -1,0 +1,133 @@
+"""Which database this is, as the server itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from fltr_project.errors import CannotRun, explain
+from fltr_project.routers import APP_DATABASES
+
+# Aliases whose schemas this project owns; `default` is Django's own and never among them.
+ALIASES = tuple(APP_DATABASES.values())
+OLDEST_MAJOR = 15
+
+IDENTIFY = """
+    SELECT current_database(), current_user, inet_server_addr()::text, inet_server_port(),
+           current_setting('server_version_num')::int, current_setting('server_version'),
+           (SELECT system_identifier FROM pg_control_system()), d.oid::bigint,
+           pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
+           pg_has_role(d.datdba, 'USAGE'), split_part(current_setting('unix_socket_directories'), ',', 1),
+           (SELECT split_part(setting, '=', 2)
+            FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
+            WHERE s.setdatabase = d.oid AND s.setrole = 0
+              AND starts_with(setting, 'fltr.environment='))
+    FROM pg_database d WHERE d.datname = current_database()
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    alias: str
+    database: str
+    role: str
+    # host:port as the server sees it, or the directory of its socket.
+    server: str
+    version: str
+    major: int
+    system_identifier: int
+    database_oid: int
+    # development, test, staging or production; None where nobody has marked it.
+    environment: str | None
+    read_only: bool
+    owns_database: bool
+
+    def __str__(self) -> str:
+        return f"{self.database} on PostgreSQL {self.version} at {self.server}"
+
+
+def known_aliases(requested: Sequence[str]) -> tuple[str, ...]:
+    """The aliases asked for, once each and in the project's order; all of them when none is named.
+
+    Raises CannotRun for an unknown alias and for ``default``, which no schema command touches.
+    """
+    for alias in requested:
+        if alias == "default":
+            raise CannotRun(
+                "The database 'default' holds Django's own tables, which schema commands never "
+                f"touch. Use one of: {', '.join(ALIASES)}."
+            )
+        if alias not in ALIASES:
+            raise CannotRun(f"There is no database {alias!r}. Use one of: {', '.join(ALIASES)}.")
+    return tuple(alias for alias in ALIASES if not requested or alias in requested)
+
+
+def connect(alias: str) -> BaseDatabaseWrapper:
+    """The open connection of ``alias``; raises CannotRun with the reason when there is none."""
+    if problem := settings.DATABASES[alias].get("PROBLEM"):
+        raise CannotRun(problem)
+    connection = connections[alias]
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        raise CannotRun(f"Database {alias!r}: {explain(error) or error}") from error
+    return connection
+
+
+def identify(connection: BaseDatabaseWrapper) -> Target:
+    """What the server says about itself and this database. Read-only, one round trip.
+
+    Raises CannotRun for a server older than PostgreSQL 15.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(IDENTIFY)
+        (
+            database,
+            role,
+            address,
+            port,
+            version_number,
+            version,
+            system_identifier,
+            oid,
+            read_only,
+            owns_database,
+            socket_directory,
+            environment,
+        ) = cursor.fetchone()
+    major = version_number // 10000
+    if major < OLDEST_MAJOR:
+        raise CannotRun(
+            f"Database {connection.alias!r} is on PostgreSQL {version}. "
+            f"Use a server of version {OLDEST_MAJOR} or newer."
+        )
+    return Target(
+        alias=connection.alias,
+        database=database,
+        role=role,
+        server=f"{address.split('/')[0]}:{port}" if address else socket_directory,
+        version=version.split()[0],
+        major=major,
+        system_identifier=system_identifier,
+        database_oid=oid,
+        environment=environment,
+        read_only=read_only,
+        owns_database=owns_database,
+    )
+
+
+def require_distinct(targets: Sequence[Target]) -> None:
+    """Raise CannotRun when two aliases reach one database, by whatever names and addresses."""
+    seen: dict[tuple[int, int], Target] = {}
+    for target in targets:
+        first = seen.setdefault((target.system_identifier, target.database_oid), target)
+        if first is not target:
+            raise CannotRun(
+                f"The aliases {first.alias!r} and {target.alias!r} both reach database "
+                f"{target.database!r} at {target.server}. Give each a database of its own."
+            )

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import os
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fltr_project.settings")
+
+application = get_wsgi_application()
+# Django looks at the key on first use; a server without one must not start at all.
+_ = settings.SECRET_KEY

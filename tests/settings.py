@@ -1,0 +1,18 @@
+"""The project's settings on PostgreSQL throughout: ``default`` too, which is SQLite out of the box."""
+
+from __future__ import annotations
+
+import os
+
+from fltr_project.settings import *  # noqa: F403
+from fltr_project.settings import DATABASES
+
+if "CONTROL_DATABASE_URL" not in os.environ:
+    # Beside fltr_auth on whatever server that is on; pytest-django names it test_fltr_control.
+    DATABASES["default"] = {**DATABASES["auth"], "NAME": "fltr_control"}
+
+SECRET_KEY = "for tests only: " + "0123456789" * 5
+DEBUG = False
+SECURE_SSL_REDIRECT = False
+ALLOWED_HOSTS = ["testserver", "localhost"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
