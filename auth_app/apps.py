@@ -23,7 +23,7 @@ class AuthAppConfig(AppConfig):
 
 
 def store_signup_bonus(using: str, **kwargs: Any) -> None:
-    """Write SIGNUP_BONUS_CREDITS where the sign-up trigger reads it: into the database's settings."""
+    """Write SIGNUP_BONUS_CREDITS into the database's settings, where the sign-up trigger reads it."""
     if using == database_of("auth_app"):
         settings_of_database.ensure(
             connections[using], "fltr.signup_bonus_credits", str(settings.SIGNUP_BONUS_CREDITS)

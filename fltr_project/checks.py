@@ -47,7 +47,7 @@ def check_distinct(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         if first != alias:
             errors.append(
                 Error(
-                    f"The aliases {first!r} and {alias!r} both reach database {database['NAME']!r}.",
+                    f"The aliases {first!r} and {alias!r} both reach {database['NAME']!r}.",
                     hint="Give each alias a database of its own: rebuilding one would empty both.",
                     obj=f"database {alias!r}",
                     id="fltr.E002",

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func
 
 
-class UtcTimestampField(models.DateTimeField):
+class UtcTimestampField(models.DateTimeField):  # type: ignore[type-arg]
     """``timestamp without time zone`` that holds UTC; in Python an aware UTC datetime.
 
     The other clients of the table declare `timestamp`; with `timestamptz` they read dates hours off
@@ -34,7 +34,7 @@ class UtcTimestampField(models.DateTimeField):
         return value
 
 
-class TextKeyField(models.TextField):
+class TextKeyField(models.TextField):  # type: ignore[type-arg]
     """A ``text`` primary key without the second, ``text_pattern_ops`` index of Django's TextField.
 
     Nobody searches keys by prefix, and each index costs every insert. The schema editor adds it
@@ -45,7 +45,7 @@ class TextKeyField(models.TextField):
         return "pg_catalog.text"
 
 
-class SerialField(models.AutoField):
+class SerialField(models.AutoField):  # type: ignore[type-arg]
     """``serial``, as Drizzle declares it: Django's AutoField is an identity column."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:

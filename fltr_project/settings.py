@@ -86,7 +86,7 @@ def _secret_key() -> str:
     Without either it stays empty: commands run, and Django refuses to sign anything.
     """
     if "SECRET_KEY" in os.environ or not DEBUG:
-        return env.str("SECRET_KEY", default="")
+        return str(env.str("SECRET_KEY", default=""))
     path = VAR_DIR / "secret_key"
     VAR_DIR.mkdir(exist_ok=True)
     try:

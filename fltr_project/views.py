@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 @require_safe
 @never_cache
 def health(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when every database answers ``SELECT 1``, else 503; read-only, no detail of errors."""
+    """Answer 200 when every database answers, else 503. Read-only; tells no detail of errors."""
     databases = {alias: _answers(alias) for alias in connections}
     status = 200 if all(databases.values()) else 503
     return JsonResponse(

@@ -1,4 +1,4 @@
-"""The project's settings on PostgreSQL throughout: ``default`` too, which is SQLite out of the box."""
+"""The project's settings, with ``default`` on PostgreSQL too: out of the box it is SQLite."""
 
 from __future__ import annotations
 

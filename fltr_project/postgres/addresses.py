@@ -52,7 +52,7 @@ def parse(variable: str, url: str) -> dict[str, Any]:
 
 
 def embedded(database: str, var: Path) -> dict[str, Any]:
-    """Django's settings for a database of the embedded server, which keeps its data below ``var``."""
+    """Django's settings for a database of the embedded server, whose data is below ``var``."""
     return _with_defaults(
         {
             "ENGINE": EMBEDDED,

@@ -163,6 +163,16 @@ class EmbeddedServer:
                 self._stop("fast")
             return running
 
+    def remove(self) -> None:
+        """Delete the data of a server that has stopped, wherever it was kept."""
+        if self._is_running():
+            raise CannotRun("The embedded server is running, so its data was not removed.")
+        shutil.rmtree(self.home, ignore_errors=True)
+        if self.home.is_relative_to(ROOT_HOME):
+            self.home.parent.rmdir()
+        if self.socket_directory != self.home:
+            shutil.rmtree(self.socket_directory, ignore_errors=True)
+
     def status(self) -> Status:
         """What there is, starting nothing."""
         running = self._is_running()

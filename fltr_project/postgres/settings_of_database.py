@@ -21,6 +21,14 @@ READ = """
 """
 
 
+def get(connection: BaseDatabaseWrapper, name: str) -> str | None:
+    """The value stored for all roles of this database, or None. Read-only."""
+    with connection.cursor() as cursor:
+        cursor.execute(READ)
+        _, _, stored = cursor.fetchone()
+    return _value(stored, name)
+
+
 def ensure(connection: BaseDatabaseWrapper, name: str, value: str) -> bool:
     """Store the setting for all roles of this database unless it stands there; whether it does now.
 
@@ -30,7 +38,7 @@ def ensure(connection: BaseDatabaseWrapper, name: str, value: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(READ)
         database, owns, stored = cursor.fetchone()
-        if f"{name.lower()}={value}" in {_lower_name(setting) for setting in stored}:
+        if _value(stored, name) == value:
             return True
         if not owns:
             logger.warning(
@@ -47,6 +55,7 @@ def ensure(connection: BaseDatabaseWrapper, name: str, value: str) -> bool:
     return True
 
 
-def _lower_name(setting: str) -> str:
-    name, _, value = setting.partition("=")
-    return f"{name.lower()}={value}"
+def _value(stored: list[str], name: str) -> str | None:
+    settings = (setting.partition("=") for setting in stored)
+    # PostgreSQL keeps the spelling of its own settings, not that of the statement: TimeZone.
+    return next((value for key, _, value in settings if key.lower() == name.lower()), None)

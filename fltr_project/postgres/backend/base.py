@@ -6,6 +6,7 @@ start a server. With a URL in the environment this module is never imported.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from fltr_project.postgres import embedded
 
 
 class DatabaseClient(client.DatabaseClient):
-    def runshell(self, parameters: list[str]) -> None:
+    def runshell(self, parameters: Iterable[str]) -> None:
         # `dbshell` reads the address from the settings, which know it once the server runs.
         self.connection.ensure_connection()
         super().runshell(parameters)

@@ -1,0 +1,178 @@
+"""What every command of this project has in common: options, exit codes, text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
+
+from fltr_project.errors import CleanSlateError, Declined, Refused, explain
+from fltr_project.postgres.target import ALIASES, Target
+from fltr_project.schema import guards
+from fltr_project.schema.plan import Plan
+
+
+class ExamplesHelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+    """Django's order of options, and the examples as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        keep = text.startswith("examples:")
+        formatter = RawDescriptionHelpFormatter if keep else DjangoHelpFormatter
+        return formatter._fill_text(self, text, width, indent)
+
+
+class SchemaCommand(BaseCommand):
+    """A thin command over the engine: its errors become one sentence and their exit code."""
+
+    # These commands are for databases that are broken or not there; they look for themselves.
+    requires_system_checks = ()
+    # Shown below the options: commands to copy.
+    examples = ""
+    format = "text"
+    verbosity = 1
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(
+            prog_name, subcommand, epilog=f"examples:\n{self.examples}", **kwargs
+        )
+        parser.formatter_class = ExamplesHelpFormatter
+        return parser
+
+    def add_format(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--format",
+            choices=("text", "json"),
+            default="text",
+            help="json prints one object on standard output, on failure too",
+        )
+
+    def add_databases(self, parser: ArgumentParser, default: str) -> None:
+        parser.add_argument(
+            "--database",
+            action="append",
+            default=[],
+            dest="databases",
+            metavar="ALIAS",
+            help=f"one of {', '.join(ALIASES)}; repeat for several ({default})",
+        )
+
+    def add_consent(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="do not ask; enough for a database marked development or test, or an empty one",
+        )
+        parser.add_argument(
+            "--confirm",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="the name of the database to be emptied, as consent without a terminal",
+        )
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        self.format = options.get("format", "text")
+        self.verbosity = options["verbosity"]
+        try:
+            return super().execute(*args, **options)
+        except CleanSlateError as error:
+            self._fail(str(error), error.exit_code, error)
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            self._fail(sentence, 2, error)
+        return None
+
+    def _fail(self, sentence: str, exit_code: int, error: Exception) -> None:
+        if self.format == "json" and not getattr(error, "printed", False):
+            self.print_json(self.failure(sentence, exit_code))
+        raise CommandError(sentence, returncode=exit_code) from error
+
+    def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
+        """The JSON object of a run that ended with an error."""
+        return {"verdict": VERDICTS[exit_code], "exit_code": exit_code, "error": sentence}
+
+    def print_json(self, document: dict[str, Any]) -> None:
+        self.stdout.write(json.dumps(document, indent=2, sort_keys=False))
+
+    def say(self, text: str = "", verbosity: int = 1) -> None:
+        """Print for a person; silent with --format json and below the verbosity."""
+        if self.format == "text" and self.verbosity >= verbosity:
+            self.stdout.write(text)
+
+    def exit_with(self, exit_code: int) -> None:
+        """End with a result that is no error of this program's: a difference, a failed check."""
+        if exit_code:
+            raise SystemExit(exit_code)
+
+    def obtain_consent(self, plans: Sequence[Plan], confirmed: Sequence[str], ask: bool) -> None:
+        """Return when the operator has agreed to empty the planned databases.
+
+        Raises Refused by a guard, also without a terminal to ask on, and Declined by the operator.
+        """
+        guards.require_known_names(plans, confirmed)
+        if ask and not sys.stdin.isatty():
+            raise Refused(
+                "Guard 'terminal': there is no terminal to ask on. Add --no-input, and for a "
+                "protected database --confirm with its name."
+            )
+        for plan in plans:
+            if not ask:
+                guards.require_consent(plan, confirmed)
+            elif plan.target.database not in confirmed:
+                self._ask(plan)
+
+    def _ask(self, plan: Plan) -> None:
+        target = plan.target
+        rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,}"
+        self.stderr.write(
+            f"This empties schema public of {target}: {len(plan.rows)} tables with {rows} rows.",
+            self.style.WARNING,
+        )
+        self.stderr.write(
+            f"Type the database's name, {target.database}, to go on: ", lambda text: text, ending=""
+        )
+        self.stderr.flush()
+        try:
+            answer = input().strip()
+        except (EOFError, KeyboardInterrupt):
+            self.stderr.write("")
+            answer = ""
+        if answer != target.database:
+            raise Declined(f"Declined: {target.database} was not emptied, nothing has changed.")
+
+
+VERDICTS = {
+    0: "clean",
+    1: "failed",
+    2: "could not run",
+    3: "refused",
+    4: "declined",
+    5: "blocked",
+    6: "backup failed",
+    7: "rolled back",
+}
+
+
+def target_json(target: Target) -> dict[str, Any]:
+    return {
+        "alias": target.alias,
+        "database": target.database,
+        "server": target.server,
+        "version": target.version,
+        "system_identifier": str(target.system_identifier),
+        "role": target.role,
+        "environment": target.environment,
+    }

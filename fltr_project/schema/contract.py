@@ -1,0 +1,68 @@
+"""What each database must hold: the canonical catalog of a freshly migrated one, kept in a file.
+
+Each app keeps its ``contract.json`` beside its migrations. It is generated
+(`verify_schema --write-contract`), one fact a line so that a review shows what changed, and a test
+proves it current.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+
+from fltr_project.routers import APP_DATABASES
+
+from .facts import KINDS, Catalog, Fact
+
+FORMAT = 1
+
+
+def path(alias: str) -> Path:
+    """Where the contract of ``alias`` is kept."""
+    app_label = next(label for label, home in APP_DATABASES.items() if home == alias)
+    return Path(apps.get_app_config(app_label).path) / "contract.json"
+
+
+@cache
+def load(alias: str) -> Catalog:
+    """The contract of ``alias``, from its file; touches no database."""
+    document = json.loads(path(alias).read_text(encoding="utf-8"))
+    facts = tuple(
+        kind(**{"table": "", **{name: _frozen(value) for name, value in entry.items()}})
+        for kind in KINDS
+        for entry in document["facts"].get(kind.plural, [])
+    )
+    return Catalog(facts)
+
+
+def dump(catalog: Catalog) -> str:
+    """The file's text for a catalog: each kind in the catalog's order, one fact a line."""
+    groups = [
+        f"    {json.dumps(kind.plural)}: [\n      " + ",\n      ".join(lines) + "\n    ]"
+        for kind in KINDS
+        if (lines := [json.dumps(_entry(fact)) for fact in catalog.of(kind)])
+    ]
+    return f'{{\n  "format": {FORMAT},\n  "facts": {{\n' + ",\n".join(groups) + "\n  }\n}\n"
+
+
+def tables(alias: str) -> tuple[str, ...]:
+    return load(alias).tables
+
+
+def _entry(fact: Fact) -> dict[str, Any]:
+    """The fact without what is as usual, so that what is special stands out."""
+    return {
+        item.name: getattr(fact, item.name)
+        for item in fields(fact)
+        if not (item.name == "table" and not fact.table)
+        and (item.default is MISSING or getattr(fact, item.name) != item.default)
+    }
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,194 @@
+"""Real PostgreSQL databases for the tests, and a way to run commands as a user does.
+
+Two kinds of tests touch a database. Those of the ORM are marked
+``django_db(databases=[...])`` and roll back. Those of the schema commands commit and drop things, so
+they ask for the fixture ``databases``: a fresh migrated pair of their own, cloned from a template.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import ManagementUtility, call_command
+from django.db import connections
+from psycopg import sql
+from pytest_django.plugin import DjangoDbBlocker
+
+from fltr_project.postgres import addresses
+
+ROOT = Path(__file__).resolve().parent.parent
+ALIASES = ("auth", "fltr")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    out: str
+    err: str
+    code: int
+
+
+@dataclass(frozen=True)
+class Databases:
+    """A throw-away database for each alias, which the Django connections reach while it lives."""
+
+    names: dict[str, str]
+
+    def connect(self, alias: str, **options: Any) -> psycopg.Connection[Any]:
+        """A connection of another client, in autocommit; close it."""
+        settings = connections[alias].settings_dict
+        parameters = {
+            "host": settings["HOST"],
+            "port": settings["PORT"],
+            "user": settings["USER"],
+            "password": settings["PASSWORD"],
+            "dbname": self.names[alias],
+        }
+        known = {key: value for key, value in parameters.items() if value}
+        return psycopg.connect(**{**known, **options}, autocommit=True)
+
+    def execute(self, alias: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement as another client and commit; the rows, where it returns any."""
+        with self.connect(alias) as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def mark(self, alias: str, environment: str | None) -> None:
+        name = sql.Identifier(self.names[alias])
+        with self.connect(alias) as connection:
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} RESET fltr.environment").format(name)
+                if environment is None
+                else sql.SQL("ALTER DATABASE {} SET fltr.environment = {}").format(
+                    name, sql.Literal(environment)
+                )
+            )
+
+    def environment(self) -> dict[str, str]:
+        """Variables that make a `manage.py` of its own process use these databases."""
+        urls = {}
+        for alias in ALIASES:
+            settings = {**connections[alias].settings_dict, "NAME": self.names[alias]}
+            urls[f"{alias.upper()}_DATABASE_URL"] = addresses.url_of(settings)
+        return urls
+
+
+@pytest.fixture
+def run() -> Callable[..., Outcome]:
+    """Run a management command in this process, as from the command line."""
+
+    def run_command(*arguments: str) -> Outcome:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                ManagementUtility(["manage.py", *arguments]).execute()
+            except SystemExit as exit_:
+                code = int(exit_.code or 0)
+        return Outcome(out.getvalue(), err.getvalue(), code)
+
+    return run_command
+
+
+@pytest.fixture
+def manage(tmp_path: Path) -> Callable[..., Outcome]:
+    """Run `manage.py` in a process of its own, with the project's settings and no terminal."""
+
+    def run_manage(*arguments: str, **environment: str) -> Outcome:
+        settings = {"DJANGO_SETTINGS_MODULE": "fltr_project.settings"}
+        inherited = {k: v for k, v in os.environ.items() if not k.endswith("_DATABASE_URL")}
+        control = {"CONTROL_DATABASE_URL": addresses.url_of(connections["default"].settings_dict)}
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env={**inherited, **settings, **control, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(result.stdout, result.stderr, result.returncode)
+
+    return run_manage
+
+
+@pytest.fixture(scope="session")
+def _templates(django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, str]]:
+    """A migrated database for each alias, to clone."""
+    run_id = uuid.uuid4().hex[:8]
+    names = {alias: f"cs_template_{alias}_{run_id}" for alias in ALIASES}
+    with django_db_blocker.unblock():
+        try:
+            for alias, name in names.items():
+                _server(alias, "CREATE DATABASE {} TEMPLATE template0", name)
+                with _reaching({alias: name}):
+                    call_command("migrate", database=alias, verbosity=0)
+            yield names
+        finally:
+            for alias, name in names.items():
+                _server(alias, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def databases(
+    _templates: dict[str, str], django_db_blocker: DjangoDbBlocker
+) -> Iterator[Databases]:
+    """A fresh, migrated, unmarked pair of databases with no rows; dropped afterwards."""
+    run_id = uuid.uuid4().hex[:8]
+    names = {alias: f"cs_{alias}_{run_id}" for alias in ALIASES}
+    with django_db_blocker.unblock():
+        try:
+            for alias, name in names.items():
+                _server(alias, "CREATE DATABASE {} TEMPLATE {}", name, _templates[alias])
+                _copy_settings(alias, _templates[alias], name)
+            with _reaching(names):
+                yield Databases(names)
+        finally:
+            for alias, name in names.items():
+                _server(alias, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+@contextmanager
+def _reaching(names: dict[str, str]) -> Iterator[None]:
+    """Point the aliases' connections at other databases of their server."""
+    with ExitStack() as stack:
+        for alias, name in names.items():
+            connection = connections[alias]
+            connection.close()
+            before = connection.settings_dict["NAME"]
+            connection.settings_dict["NAME"] = name
+            stack.callback(connection.settings_dict.__setitem__, "NAME", before)
+            stack.callback(connection.close)
+        yield
+
+
+def _server(alias: str, statement: str, *names: str) -> None:
+    """Run a statement on databases from outside of them."""
+    with connections[alias]._nodb_cursor() as cursor:
+        cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _copy_settings(alias: str, source: str, target: str) -> None:
+    """CREATE DATABASE copies what is in a database, not what ALTER DATABASE ... SET has stored."""
+    with connections[alias]._nodb_cursor() as cursor:
+        cursor.execute(
+            "SELECT unnest(setconfig) FROM pg_db_role_setting s"
+            " JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s AND s.setrole = 0",
+            [source],
+        )
+        for (setting,) in cursor.fetchall():
+            name, _, value = setting.partition("=")
+            cursor.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                    sql.Identifier(target), sql.Identifier(*name.split(".")), sql.Literal(value)
+                )
+            )

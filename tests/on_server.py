@@ -1,0 +1,43 @@
+"""Run a command against a throw-away PostgreSQL server of another version, through URLs.
+
+    python -m tests.on_server 16 -- python -m pytest
+
+The server comes from the wheel (18 or 16) or, for the others, from the distribution's packages.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
+
+
+def main(major: str, dashes: str, *command: str) -> int:
+    if dashes != "--" or not command:
+        sys.exit("usage: python -m tests.on_server MAJOR -- COMMAND ...")
+    with tempfile.TemporaryDirectory(prefix="cs") as directory:
+        server = EmbeddedServer(Path(directory), int(major))
+        server.join()
+        address = f"host={server.socket_directory}"
+        with psycopg.connect(f"{address} user={SUPERUSER} dbname=postgres", autocommit=True) as db:
+            for name in ("fltr_auth", "fltr"):
+                db.execute(f'CREATE DATABASE "{name}"')
+        urls = {
+            f"{alias}_DATABASE_URL": f"postgresql://{SUPERUSER}@/{name}?{address}"
+            for alias, name in (("AUTH", "fltr_auth"), ("FLTR", "fltr"))
+        }
+        try:
+            return subprocess.run(command, env={**os.environ, **urls}, check=False).returncode
+        finally:
+            server.leave()
+            server.remove()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
