@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from django.contrib import admin
+
+from fltr_project.inspection import InspectionAdmin
+
+from .models import (
+    Account,
+    ApiKeyCredits,
+    CreditTransaction,
+    DrizzleMigration,
+    Session,
+    Subscription,
+    Team,
+    User,
+    UserCredits,
+    Verification,
+)
+
+
+class UserCreditsInline(admin.StackedInline):  # type: ignore[type-arg]
+    model = UserCredits
+    can_delete = False
+    fields = ("credits", "total_credits_purchased", "team", "updated_at")
+    readonly_fields = fields
+
+
+@admin.register(User)
+class UserAdmin(InspectionAdmin):
+    list_display = ("email", "name", "email_verified", "balance", "created_at")
+    list_filter = ("email_verified", "created_at")
+    list_select_related = ("credit_account",)
+    search_fields = ("email", "name", "id", "stripe_customer_id")
+    ordering = ("-created_at",)
+    inlines = (UserCreditsInline,)
+
+    @admin.display(description="credits", ordering="credit_account__credits", empty_value="none")
+    def balance(self, user: User) -> int | None:
+        account = getattr(user, "credit_account", None)
+        return account.credits if account else None
+
+
+@admin.register(UserCredits)
+class UserCreditsAdmin(InspectionAdmin):
+    list_display = ("user", "credits", "total_credits_purchased", "team", "updated_at")
+    list_select_related = ("user", "team")
+    search_fields = ("user__email", "user__id")
+    ordering = ("-updated_at",)
+
+
+@admin.register(CreditTransaction)
+class CreditTransactionAdmin(InspectionAdmin):
+    list_display = ("created_at", "user", "type", "amount", "operation", "resource_id", "team")
+    list_filter = ("type", "created_at")
+    list_select_related = ("user", "team")
+    search_fields = ("id", "user__email", "user__id", "resource_id")
+    # Ids are time-ordered, and the primary key is the index that every database has.
+    ordering = ("-id",)
+
+
+@admin.register(Team)
+class TeamAdmin(InspectionAdmin):
+    list_display = ("name", "owner", "credits", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "id", "owner__email")
+
+
+@admin.register(ApiKeyCredits)
+class ApiKeyCreditsAdmin(InspectionAdmin):
+    list_display = ("masked_key", "user", "team", "credits", "daily_limit", "monthly_limit")
+    list_select_related = ("user", "team")
+    search_fields = ("user__email", "user__id")
+    exclude = ("api_key",)
+
+    @admin.display(description="API key")
+    def masked_key(self, key: ApiKeyCredits) -> str:
+        # The whole key would let its reader spend.
+        return f"{key.api_key[:4]}…" if len(key.api_key) > 12 else "…"
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(InspectionAdmin):
+    list_display = ("reference_id", "plan", "status", "period_end", "seats")
+    list_filter = ("status", "plan")
+    search_fields = ("reference_id", "stripe_customer_id", "stripe_subscription_id")
+
+
+@admin.register(Session)
+class SessionAdmin(InspectionAdmin):
+    list_display = ("user", "created_at", "expires_at", "ip_address")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "user__id")
+    exclude = ("token",)
+
+
+@admin.register(Account)
+class AccountAdmin(InspectionAdmin):
+    list_display = ("user", "provider_id", "account_id", "created_at")
+    list_filter = ("provider_id",)
+    list_select_related = ("user",)
+    search_fields = ("user__email", "account_id")
+    exclude = ("access_token", "refresh_token", "id_token", "password")
+
+
+@admin.register(Verification)
+class VerificationAdmin(InspectionAdmin):
+    list_display = ("identifier", "created_at", "expires_at")
+    search_fields = ("identifier",)
+    exclude = ("value",)
+
+
+@admin.register(DrizzleMigration)
+class DrizzleMigrationAdmin(InspectionAdmin):
+    list_display = ("id", "hash", "created_at")
