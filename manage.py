@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fltr_project.settings")
+    if os.environ.get("NO_COLOR"):
+        # Django 6.1 knows only its own variable (no-color.org).
+        os.environ.setdefault("DJANGO_COLORS", "nocolor")
     try:
         from django.core.management import execute_from_command_line
     except ModuleNotFoundError as error:
@@ -17,11 +21,17 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+    except BrokenPipeError:
+        # `manage.py ... | head` has seen enough; so that Python's own flush at exit is silent too:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
     except Exception as error:
         sentence = explain(error)
         if sentence is None or "--traceback" in sys.argv:
-            raise
-        sys.stderr.write(f"{sentence}\n")
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"{sentence}\n")
+        # Python's own exit code for a crash is 1, which here means "a difference was found".
         sys.exit(2)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.postgres.functions import RandomUUID
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
 from fltr_project.fields import Index, Timestamped
 
@@ -35,7 +35,8 @@ class Dataset(Timestamped):
     pricing_model = models.TextField(db_default="free")
     price_monthly = models.FloatField(null=True, blank=True)
     price_annual = models.FloatField(null=True, blank=True)
-    rating_average = models.FloatField(db_default=0)
+    # An integer constant, as the other clients declare it: a float's default prints as 0.0.
+    rating_average = models.FloatField(db_default=Value(0, output_field=models.IntegerField()))
     featured = models.BooleanField(db_default=False)
     verified = models.BooleanField(db_default=False)
 

@@ -74,9 +74,13 @@ def check_relations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     ]
 
 
-@register(Tags.security)
+@register(Tags.security, deploy=True)
 def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """fltr.E004: no key to sign sessions with."""
+    """fltr.E004: no key to sign sessions with.
+
+    A deployment check: commands that sign nothing, such as `migrate`, run without a key, and a web
+    server without one does not start (wsgi.py, asgi.py).
+    """
     if settings.DEBUG or settings._wrapped.SECRET_KEY:  # type: ignore[misc]
         return []
     return [

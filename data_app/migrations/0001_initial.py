@@ -54,7 +54,12 @@ class Migration(migrations.Migration):
                 ("pricing_model", models.TextField(db_default="free")),
                 ("price_monthly", models.FloatField(blank=True, null=True)),
                 ("price_annual", models.FloatField(blank=True, null=True)),
-                ("rating_average", models.FloatField(db_default=0)),
+                (
+                    "rating_average",
+                    models.FloatField(
+                        db_default=models.Value(0, output_field=models.IntegerField())
+                    ),
+                ),
                 ("featured", models.BooleanField(db_default=False)),
                 ("verified", models.BooleanField(db_default=False)),
             ],

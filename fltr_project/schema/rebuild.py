@@ -143,10 +143,11 @@ def _rebuild_one(
         findings = compare(contract.load(alias), catalog)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         if errors:
+            named = ", ".join(f"{error.kind} {error.object}" for error in errors[:5])
             raise RolledBack(
-                f"The migrations built something else than the contract of {target.database}: "
-                f"{errors[0].object} ({errors[0].kind}), and {len(errors) - 1} more. "
-                "Run the migrations against an empty database and `verify_schema` to see them all."
+                f"The migrations built something else than the contract of {target.database} in "
+                f"{len(errors)} places: {named}. Run `nuke_schema`, `migrate` and `verify_schema` "
+                "on a development database to see each."
             )
         detail.append(f"{len(catalog.tables)} tables as the contract says")
     if proof is not None:

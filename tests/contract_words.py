@@ -1,0 +1,336 @@
+"""The contract in its own words, apart from the models and from contract.json, and a reader of it.
+
+Each line is ``column type null [default]``. The words are read by hand from the agreed schema; when
+they and a database disagree, one of the two has drifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Rows = Callable[[str], list[tuple[Any, ...]]]
+
+AUTH = """
+users
+  id text no uuid
+  name text no
+  email text no
+  email_verified boolean no false
+  image text yes
+  avatar text yes
+  avatar_url text yes
+  stripe_customer_id text yes
+  created_at timestamp no now
+  updated_at timestamp no now
+sessions
+  id text no uuid
+  user_id text no
+  token text no
+  expires_at timestamp no
+  ip_address text yes
+  user_agent text yes
+  created_at timestamp no now
+  updated_at timestamp no now
+accounts
+  id text no uuid
+  user_id text no
+  account_id text no
+  provider_id text no
+  access_token text yes
+  refresh_token text yes
+  id_token text yes
+  scope text yes
+  password text yes
+  access_token_expires_at timestamp yes
+  refresh_token_expires_at timestamp yes
+  created_at timestamp no now
+  updated_at timestamp no now
+verifications
+  id text no uuid
+  identifier text no
+  value text no
+  expires_at timestamp no
+  created_at timestamp no now
+  updated_at timestamp no now
+subscriptions
+  id text no uuid
+  plan text no
+  reference_id text no
+  stripe_customer_id text yes
+  stripe_subscription_id text yes
+  billing_interval text yes
+  stripe_schedule_id text yes
+  status text no incomplete
+  period_start timestamp yes
+  period_end timestamp yes
+  trial_start timestamp yes
+  trial_end timestamp yes
+  cancel_at timestamp yes
+  canceled_at timestamp yes
+  ended_at timestamp yes
+  cancel_at_period_end boolean yes false
+  seats integer yes
+teams
+  id text no uuid
+  name text no
+  credits integer no 0
+  owner_id text yes
+  created_at timestamp no now
+  updated_at timestamp no now
+user_credits
+  user_id text no
+  credits integer no 0
+  total_credits_purchased integer no 0
+  team_id text yes
+  created_at timestamp no now
+  updated_at timestamp no now
+credit_transactions
+  id text no uuid7
+  user_id text no
+  team_id text yes
+  amount integer no
+  type text no
+  operation text yes
+  resource_id text yes
+  api_key_id text yes
+  transaction_metadata jsonb yes
+  created_at timestamp no now
+api_key_credits
+  api_key text no
+  user_id text no
+  team_id text yes
+  credits integer no 0
+  daily_limit integer yes
+  monthly_limit integer yes
+  created_at timestamp no now
+  updated_at timestamp no now
+__drizzle_migrations
+  id integer no serial
+  hash text no
+  created_at bigint yes
+"""
+
+FLTR = """
+datasets
+  id uuid no uuid
+  owner_id text no
+  name text no
+  slug text no
+  description text yes
+  category text yes
+  collection_name text yes
+  system_prompt text yes
+  visibility text no private
+  status text no uploading
+  document_count integer no 0
+  download_count integer no 0
+  view_count integer no 0
+  embedding_dimension integer no 1536
+  embedding_model text no text-embedding-3-small
+  pricing_model text no free
+  price_monthly double yes
+  price_annual double yes
+  rating_average double no 0
+  featured boolean no false
+  verified boolean no false
+  created_at timestamp no now
+  updated_at timestamp no now
+documents
+  id uuid no uuid
+  dataset_id uuid no
+  filename text no
+  object_key text no
+  file_size bigint yes
+  mime_type text yes
+  processing_metadata text yes
+  error text yes
+  status text no pending
+  chunk_count integer no 0
+  asset_count integer no 0
+  created_at timestamp no now
+  updated_at timestamp no now
+processing_jobs
+  id uuid no uuid
+  dataset_id uuid no
+  task_id text yes
+  processor text yes
+  error text yes
+  status text no queued
+  retries integer no 0
+  created_at timestamp no now
+  updated_at timestamp no now
+"""
+
+# column, references, on delete
+AUTH_FOREIGN_KEYS = {
+    ("sessions.user_id", "users.id", "CASCADE"),
+    ("accounts.user_id", "users.id", "CASCADE"),
+    ("teams.owner_id", "users.id", "CASCADE"),
+    ("user_credits.user_id", "users.id", "CASCADE"),
+    ("user_credits.team_id", "teams.id", "NO ACTION"),
+    ("credit_transactions.user_id", "users.id", "CASCADE"),
+    ("credit_transactions.team_id", "teams.id", "SET NULL"),
+    ("api_key_credits.user_id", "users.id", "CASCADE"),
+    ("api_key_credits.team_id", "teams.id", "CASCADE"),
+}
+FLTR_FOREIGN_KEYS = {
+    ("documents.dataset_id", "datasets.id", "CASCADE"),
+    ("processing_jobs.dataset_id", "datasets.id", "CASCADE"),
+}
+
+AUTH_UNIQUE = {"users.email", "sessions.token"}
+FLTR_UNIQUE = {"datasets.slug", "documents.object_key"}
+
+# Columns that some index begins with.
+AUTH_INDEXED = {
+    *("sessions.user_id", "accounts.user_id", "verifications.identifier", "teams.owner_id"),
+    *("user_credits.team_id", "credit_transactions.user_id", "credit_transactions.team_id"),
+    *("credit_transactions.type", "credit_transactions.created_at"),
+    *("api_key_credits.user_id", "api_key_credits.team_id"),
+}
+FLTR_INDEXED = {
+    *("datasets.owner_id", "datasets.name", "datasets.category", "datasets.collection_name"),
+    *("datasets.status", "documents.dataset_id", "documents.status"),
+    *("processing_jobs.dataset_id", "processing_jobs.status"),
+}
+
+MUST_NOT_EXIST = {"users.credits", "users.total_credits_purchased", "users.team_id"}
+
+TYPES = {"timestamp": "timestamp without time zone", "double": "double precision"}
+
+
+@dataclass(frozen=True)
+class Words:
+    columns: dict[str, tuple[str, str, str | None]]
+    foreign_keys: set[tuple[str, str, str]]
+    unique: set[str]
+    indexed: set[str]
+    primary: dict[str, str]
+
+    @property
+    def tables(self) -> set[str]:
+        return {column.split(".")[0] for column in self.columns}
+
+
+def words(alias: str) -> Words:
+    text = AUTH if alias == "auth" else FLTR
+    columns: dict[str, tuple[str, str, str | None]] = {}
+    table = ""
+    for line in text.strip().splitlines():
+        if not line.startswith(" "):
+            table = line
+            continue
+        name, type_, null, *default = line.split()
+        columns[f"{table}.{name}"] = (
+            TYPES.get(type_, type_),
+            null,
+            default[0] if default else None,
+        )
+    keys = {"user_credits": "user_id", "api_key_credits": "api_key"}
+    tables = {column.split(".")[0] for column in columns}
+    return Words(
+        columns=columns,
+        foreign_keys=AUTH_FOREIGN_KEYS if alias == "auth" else FLTR_FOREIGN_KEYS,
+        unique=AUTH_UNIQUE if alias == "auth" else FLTR_UNIQUE,
+        indexed=AUTH_INDEXED if alias == "auth" else FLTR_INDEXED,
+        primary={table: keys.get(table, "id") for table in tables},
+    )
+
+
+def differences(alias: str, rows: Rows) -> list[str]:
+    """What a live database has otherwise than the words say, by information_schema and pg_catalog.
+
+    ``rows`` runs a query. A column that the words do not have is allowed when a client may leave it
+    out; a table is not.
+    """
+    want = words(alias)
+    found: list[str] = []
+    tables = {table for (table,) in rows(TABLES)}
+    expected_tables = want.tables | {"django_migrations"}
+    found += [f"table {name} is missing" for name in expected_tables - tables]
+    found += [f"table {name} is unexpected" for name in tables - expected_tables]
+    live = {
+        f"{table}.{column}": (type_, null.lower(), default)
+        for table, column, type_, null, default in rows(COLUMNS)
+        if table in want.tables
+    }
+    for column, (type_, null, default) in want.columns.items():
+        if column not in live:
+            found.append(f"column {column} is missing")
+            continue
+        has_type, has_null, has_default = live[column]
+        if (has_type, has_null) != (type_, null):
+            found.append(f"column {column} is {has_type} null {has_null}, not {type_} null {null}")
+        if not _is_default(default, has_default, type_):
+            found.append(f"column {column} has the default {has_default}, not {default}")
+    for column in live.keys() - want.columns.keys():
+        _, has_null, has_default = live[column]
+        if column in MUST_NOT_EXIST or (has_null == "no" and has_default is None):
+            found.append(f"column {column} must not exist")
+    keys = {
+        (f"{table}.{column}", f"{target}.{target_column}", rule)
+        for table, column, target, target_column, rule in rows(FOREIGN_KEYS)
+    }
+    found += [f"foreign key {key} is missing" for key in want.foreign_keys - keys]
+    found += [f"foreign key {key} is unexpected" for key in keys - want.foreign_keys]
+    if len(rows(FOREIGN_KEYS)) != len(keys):
+        found.append("a foreign key stands there twice")
+    indexes = rows(INDEXES)
+    unique = {
+        f"{t}.{columns[0]}"
+        for t, columns, is_unique, _ in indexes
+        if is_unique and len(columns) == 1
+    }
+    leading = {f"{t}.{columns[0]}" for t, columns, _, _ in indexes}
+    primary = {t: columns for t, columns, _, is_primary in indexes if is_primary}
+    found += [f"{column} is not unique" for column in want.unique - unique]
+    found += [f"{column} has no index" for column in want.indexed - leading]
+    found += [
+        f"the primary key of {table} is {primary.get(table)}, not {column}"
+        for table, column in want.primary.items()
+        if primary.get(table) != [column]
+    ]
+    return sorted(found)
+
+
+def _is_default(word: str | None, live: str | None, type_: str) -> bool:
+    spellings = {
+        None: {None},
+        "now": {"timezone('utc'::text, now())"},
+        "uuid": {"gen_random_uuid()"} if type_ == "uuid" else {"(gen_random_uuid())::text"},
+        "uuid7": {"uuid7_text()"},
+        "serial": {"nextval('__drizzle_migrations_id_seq'::regclass)"},
+    }
+    # PostgreSQL prints a constant of a text column with its type.
+    return live in spellings.get(word, {word, f"'{word}'::text", f"'{word}'::double precision"})
+
+
+TABLES = """
+    SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'
+"""
+COLUMNS = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = 'public'
+"""
+FOREIGN_KEYS = """
+    SELECT k.table_name, k.column_name, t.table_name, t.column_name, r.delete_rule
+    FROM information_schema.referential_constraints r
+    JOIN information_schema.key_column_usage k
+      ON k.constraint_schema = r.constraint_schema AND k.constraint_name = r.constraint_name
+    JOIN information_schema.key_column_usage t
+      ON t.constraint_schema = r.unique_constraint_schema
+     AND t.constraint_name = r.unique_constraint_name
+     AND t.ordinal_position = k.position_in_unique_constraint
+    WHERE r.constraint_schema = 'public'
+"""
+INDEXES = """
+    SELECT c.relname, array_agg(a.attname::text ORDER BY k.place), x.indisunique, x.indisprimary
+    FROM pg_index x
+    JOIN pg_class c ON c.oid = x.indrelid AND c.relnamespace = 'public'::regnamespace
+    CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS k (number, place)
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+    WHERE x.indisvalid
+    GROUP BY c.relname, x.indexrelid, x.indisunique, x.indisprimary
+"""
