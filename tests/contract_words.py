@@ -296,7 +296,7 @@ def differences(alias: str, rows: Rows) -> list[str]:
 
 
 def _is_default(word: str | None, live: str | None, type_: str) -> bool:
-    spellings = {
+    spellings: dict[str | None, set[str | None]] = {
         None: {None},
         "now": {"timezone('utc'::text, now())"},
         "uuid": {"gen_random_uuid()"} if type_ == "uuid" else {"(gen_random_uuid())::text"},

@@ -22,7 +22,7 @@ IDENTIFY = """
            current_setting('server_version_num')::int, current_setting('server_version'),
            (SELECT system_identifier FROM pg_control_system()), d.oid::bigint,
            pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
-           pg_has_role(d.datdba, 'USAGE'), split_part(current_setting('unix_socket_directories'), ',', 1),
+           pg_has_role(d.datdba, 'USAGE'),
            (SELECT split_part(setting, '=', 2)
             FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
             WHERE s.setdatabase = d.oid AND s.setrole = 0
@@ -97,7 +97,6 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
             oid,
             read_only,
             owns_database,
-            socket_directory,
             environment,
         ) = cursor.fetchone()
     major = version_number // 10000
@@ -110,7 +109,8 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
         alias=connection.alias,
         database=database,
         role=role,
-        server=f"{address.split('/')[0]}:{port}" if address else socket_directory,
+        # A server does not tell everybody where its socket is; the client has just used it.
+        server=f"{address.split('/')[0]}:{port}" if address else connection.connection.info.host,
         version=version.split()[0],
         major=major,
         system_identifier=system_identifier,
