@@ -27,7 +27,11 @@ class Command(SchemaCommand):
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("action", choices=("start", "stop", "status", "url", "psql"))
+        parser.add_argument(
+            "action",
+            choices=("start", "stop", "status", "url", "psql"),
+            help="start keeps the server running; url prints a URL for other programs",
+        )
         parser.add_argument(
             "--database",
             default="auth",

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User as StaffUser
+from django.test import Client
+from django.urls import reverse
+
+from auth_app import credits as ledger
+from auth_app.models import ApiKeyCredits, CreditTransaction, Session
+from data_app.models import Dataset
+from tests.factories import ApiKeyCreditsFactory, DatasetFactory, TeamFactory, UserFactory
+
+pytestmark = pytest.mark.django_db(databases=["default", "auth", "fltr"])
+
+OURS = [
+    model for model in admin.site._registry if model._meta.app_label in {"auth_app", "data_app"}
+]
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(StaffUser.objects.create_superuser("root", "root@example.org", "password"))
+    return client
+
+
+def test_it_logs_in_and_lists_the_apps(client: Client) -> None:
+    StaffUser.objects.create_superuser("root", "root@example.org", "password")
+    page = client.post(
+        reverse("admin:login"),
+        {"username": "root", "password": "password", "next": reverse("admin:index")},
+        follow=True,
+    )
+    for words in ("Users", "User credits", "Credit transactions", "Datasets"):
+        assert words in page.content.decode()
+
+
+def test_it_shows_users_credits_and_transactions(staff: Client) -> None:
+    user = UserFactory.create(email="ada@example.org")
+    spent = ledger.consume(user.pk, 30, operation="query", resource_id="dataset-7")
+    users = staff.get(reverse("admin:auth_app_user_changelist")).content.decode()
+    assert "ada@example.org" in users
+    assert ">70<" in users
+    balances = staff.get(reverse("admin:auth_app_usercredits_changelist")).content.decode()
+    assert "ada@example.org" in balances
+    assert ">70<" in balances
+    transactions = staff.get(reverse("admin:auth_app_credittransaction_changelist"))
+    for words in ("-30", "usage", "dataset-7", "bonus", "signup"):
+        assert words in transactions.content.decode()
+    one = staff.get(reverse("admin:auth_app_credittransaction_change", args=[spent.id]))
+    assert "-30" in one.content.decode()
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_it_shows_every_model_searches_and_changes_none(
+    staff: Client, model: type[CreditTransaction]
+) -> None:
+    key = ApiKeyCreditsFactory.create()
+    TeamFactory.create(owner=key.user)
+    DatasetFactory.create()
+    name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+    page = staff.get(reverse(f"{name}_changelist"), {"q": "a"} if model_is_searched(model) else {})
+    assert page.status_code == 200
+    assert staff.get(reverse(f"{name}_add")).status_code == 403
+    for instance in model.objects.all()[:1]:
+        shown = staff.get(reverse(f"{name}_change", args=[instance.pk]))
+        assert shown.status_code == 200
+        assert b'name="_save"' not in shown.content
+        assert staff.post(reverse(f"{name}_delete", args=[instance.pk])).status_code == 403
+    assert not LogEntry.objects.exists()
+
+
+def model_is_searched(model: type[CreditTransaction]) -> bool:
+    return bool(admin.site._registry[model].search_fields)
+
+
+def test_it_never_shows_what_lets_a_reader_in(staff: Client) -> None:
+    key = ApiKeyCreditsFactory.create(api_key="sk-live-0123456789abcdef")
+    session = Session.objects.create(
+        user=key.user, token="session-token-0123", expires_at="2030-01-01T00:00:00Z"
+    )
+    for model, pk in ((ApiKeyCredits, None), (Session, session.pk)):
+        name = f"admin:auth_app_{model._meta.model_name}"
+        pages = [staff.get(reverse(f"{name}_changelist"))]
+        pages += [staff.get(reverse(f"{name}_change", args=[pk]))] if pk else []
+        for page in pages:
+            content = page.content.decode()
+            if model is Session:
+                assert "session-token-0123" not in content
+            else:
+                assert ">sk-l…<" in content
+
+
+def test_it_lists_without_a_query_per_row(
+    staff: Client, django_assert_max_num_queries: object
+) -> None:
+    UserFactory.create_batch(20)
+    with django_assert_max_num_queries(4, using="auth"):  # type: ignore[operator]
+        staff.get(reverse("admin:auth_app_credittransaction_changelist"))
+    with django_assert_max_num_queries(4, using="auth"):  # type: ignore[operator]
+        staff.get(reverse("admin:auth_app_user_changelist"))
+
+
+def test_it_answers_health_checks(client: Client) -> None:
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {"databases": {"default": "ok", "auth": "ok", "fltr": "ok"}}
+    assert client.post("/health").status_code == 405
+
+
+def test_it_keeps_the_databases_apart() -> None:
+    assert Dataset.objects.db == "fltr"
+    assert CreditTransaction.objects.db == "auth"
+    assert StaffUser.objects.db == "default"
