@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -109,8 +110,7 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
         alias=connection.alias,
         database=database,
         role=role,
-        # A server does not tell everybody where its socket is; the client has just used it.
-        server=f"{address.split('/')[0]}:{port}" if address else connection.connection.info.host,
+        server=f"{address.split('/')[0]}:{port}" if address else _socket_directory(connection),
         version=version.split()[0],
         major=major,
         system_identifier=system_identifier,
@@ -119,6 +119,14 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
         read_only=read_only,
         owns_database=owns_database,
     )
+
+
+def _socket_directory(connection: BaseDatabaseWrapper) -> str:
+    """Where the socket is that the client has used: a server does not tell everybody its own."""
+    directory = Path(connection.connection.info.host)
+    if directory.is_relative_to(settings.BASE_DIR):
+        return str(directory.relative_to(settings.BASE_DIR))
+    return str(directory)
 
 
 def require_distinct(targets: Sequence[Target]) -> None:
