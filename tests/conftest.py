@@ -123,6 +123,15 @@ def manage(tmp_path: Path) -> Callable[..., Outcome]:
     return run_manage
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fast_server(django_db_blocker: DjangoDbBlocker) -> None:
+    """Do not wait for the disk: what a test writes need not outlive the machine."""
+    if addresses.is_embedded(connections["auth"].settings_dict):
+        with django_db_blocker.unblock(), connections["auth"]._nodb_cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET fsync = off")
+            cursor.execute("SELECT pg_reload_conf()")
+
+
 @pytest.fixture(scope="session")
 def _templates(django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, str]]:
     """A migrated database for each alias, to clone."""

@@ -26,6 +26,8 @@ def main(major: str, dashes: str, *command: str) -> int:
         server.join()
         address = f"host={server.socket_directory}"
         with psycopg.connect(f"{address} user={SUPERUSER} dbname=postgres", autocommit=True) as db:
+            db.execute("ALTER SYSTEM SET fsync = off")
+            db.execute("SELECT pg_reload_conf()")
             for name in ("fltr_auth", "fltr"):
                 db.execute(f'CREATE DATABASE "{name}"')
         urls = {

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 
 from fltr_project.settings import *  # noqa: F403
-from fltr_project.settings import DATABASES
+from fltr_project.settings import DATABASES, VAR_DIR
+
+# A server of the tests' own, so that the one with a developer's data can be stopped or broken.
+for database in DATABASES.values():
+    if "EMBEDDED_ROOT" in database:
+        database["EMBEDDED_ROOT"] = VAR_DIR / "postgres-tests"
 
 if "CONTROL_DATABASE_URL" not in os.environ:
     # Beside fltr_auth on whatever server that is on; pytest-django names it test_fltr_control.
