@@ -1,6 +1,6 @@
 # Two commands are enough: `make clean-slate` and `make test`. Both set themselves up.
 .DEFAULT_GOAL := help
-.PHONY: help setup clean-slate test test-16 lint types check serve lock clean
+.PHONY: help setup clean-slate test test-16 test-clients lint types check serve lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -12,6 +12,7 @@ help:
 	@echo "make clean-slate   empty, rebuild, verify and prove both databases (embedded unless .env says otherwise)"
 	@echo "make test          run the tests; ARGS='-k name' passes arguments on to pytest"
 	@echo "make test-16       run the tests against PostgreSQL 16, through URLs"
+	@echo "make test-clients  run the real Better Auth and drizzle-kit; needs Node.js 20 or newer"
 	@echo "make check         lint, types and tests, as CI does"
 	@echo "make serve         the admin at http://localhost:8000/admin/"
 	@echo "make lock          pin the dependencies anew, after pyproject.toml has changed (needs uv)"
@@ -21,10 +22,14 @@ clean-slate: setup
 	@$(PYTHON) manage.py clean_slate --no-input $(ARGS)
 
 test: setup
-	@PYTHONDEVMODE=1 $(PYTHON) -m pytest $(ARGS)
+	@PYTHONDEVMODE=1 $(PYTHON) -m pytest --ignore=tests/clients $(ARGS)
 
 test-16: setup
-	@PYTHONDEVMODE=1 $(PYTHON) -m tests.on_server 16 -- $(PYTHON) -m pytest $(ARGS)
+	@PYTHONDEVMODE=1 $(PYTHON) -m tests.on_server 16 -- \
+	    $(PYTHON) -m pytest --ignore=tests/clients $(ARGS)
+
+test-clients: setup
+	@PYTHONDEVMODE=1 $(PYTHON) -m pytest tests/clients $(ARGS)
 
 lint: setup
 	@$(VENV)/bin/ruff check .
