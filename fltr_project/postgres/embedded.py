@@ -96,7 +96,7 @@ class EmbeddedServer:
 
     @cached_property
     def _place(self) -> tuple[Path, Path]:
-        bin_folder = programs.wheel_bin(self.major)
+        bin_folder = programs.server_bin(self.major)
         if bin_folder is None:
             raise CannotRun(
                 f"There is no embedded PostgreSQL {self.major} here. Install the extra `embedded`, "
@@ -106,10 +106,14 @@ class EmbeddedServer:
         self.root.mkdir(parents=True, exist_ok=True)
         root = self.root.resolve()
         home = root / str(self.major)
-        if os.geteuid() != 0 or (_everyone_may_enter(root) and _everyone_may_enter(bin_folder)):
+        if os.geteuid() != 0:
             return home, bin_folder
-        digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-        return ROOT_HOME / digest / str(self.major), programs.public_bin(ROOT_HOME, self.major)
+        if not _everyone_may_enter(root):
+            digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+            home = ROOT_HOME / digest / str(self.major)
+        if not _everyone_may_enter(bin_folder):
+            bin_folder = programs.public_bin(ROOT_HOME, self.major)
+        return home, bin_folder
 
     # --- joining and leaving
 
@@ -123,7 +127,7 @@ class EmbeddedServer:
             return
         self._prepare_home()
         with self._exclusively():
-            if self.home.is_relative_to(ROOT_HOME):
+            if self.bin.is_relative_to(ROOT_HOME):
                 programs.copy_public(ROOT_HOME, self.major)
             if pid != os.getpid():
                 descriptor = os.open(self.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -46,6 +46,15 @@ def wheel_bin(major: int) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def server_bin(major: int) -> Path | None:
+    """The folder of a server's programs of exactly that major version: the wheel's or a package's."""
+    packaged = (Path(pattern.format(major=major)) for pattern in DISTRIBUTION_FOLDERS)
+    candidates = (wheel_bin(major), *packaged)
+    return next(
+        (folder for folder in candidates if folder and (folder / "postgres").exists()), None
+    )
+
+
 def public_bin(home: Path, major: int) -> Path:
     """Where ``copy_public`` puts the wheel's programs."""
     version = importlib.metadata.version(DISTRIBUTION)

