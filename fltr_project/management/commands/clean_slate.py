@@ -10,7 +10,7 @@ from fltr_project.errors import Blocked, CannotRun
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.management.checklist import Checklist
 from fltr_project.postgres import locks
-from fltr_project.postgres.target import connect, identify, known_aliases, require_distinct
+from fltr_project.postgres.target import connect, identify, known_aliases, others, require_distinct
 from fltr_project.schema import guards, nuke
 from fltr_project.schema.compare import counts
 from fltr_project.schema.facts import ForeignKey
@@ -80,7 +80,7 @@ class Command(SchemaCommand):
         connections = [connect(alias) for alias in aliases]
         targets = [identify(connection) for connection in connections]
         checklist.targets(targets)
-        require_distinct(targets)
+        require_distinct([*targets, *others(targets)])
         plans = []
         for target, connection in zip(targets, connections, strict=True):
             with self.steps.step("preflight", target) as detail:

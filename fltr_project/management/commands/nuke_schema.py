@@ -8,7 +8,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from fltr_project.errors import CannotRun
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres import locks
-from fltr_project.postgres.target import ALIASES, connect, identify, known_aliases
+from fltr_project.postgres.target import (
+    ALIASES,
+    connect,
+    identify,
+    known_aliases,
+    others,
+    require_distinct,
+)
 from fltr_project.schema import guards, nuke
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
@@ -81,6 +88,7 @@ class Command(SchemaCommand):
             else:
                 self._purge(planned, planned.waiting, milliseconds)
             return
+        require_distinct([planned.target, *others([planned.target])])
         guards.require_possible(planned)
         self.obtain_consent([planned], confirm, interactive)
         name = nuke.nuke(planned, milliseconds)
