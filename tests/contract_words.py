@@ -325,7 +325,7 @@ def differences(alias: str, rows: Rows) -> list[str]:
     if len(rows(FOREIGN_KEYS)) != len(keys):
         found.append("a foreign key stands there twice")
     found += _index_differences(want, rows(INDEXES))
-    checks: dict[str, str] = dict(rows(CHECKS))  # type: ignore[arg-type]
+    checks: dict[str, str] = dict(rows(CHECKS))
     found += [
         f"check {name} is {checks.get(name)}, not {expression}"
         for name, expression in want.checks.items()
