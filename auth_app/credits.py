@@ -446,12 +446,12 @@ def _entry_or_refusal(row: tuple[Any, ...], amount: int, account: str) -> Entry:
 
 
 def _entry(columns: Sequence[Any], replayed: bool = False) -> Entry:
-    values = list(columns)
+    values = [*columns, replayed]
     metadata, created_at = values[8:10]
     # Django leaves jsonb as text.
     values[8] = json.loads(metadata) if isinstance(metadata, str) else metadata
     values[9] = created_at.replace(tzinfo=UTC)
-    return Entry(*values, replayed=replayed)
+    return Entry(*values)
 
 
 def _account(user_id: str, team_id: str | None, api_key: str | None) -> str:

@@ -38,6 +38,17 @@ DATABASE_ROUTERS = ["fltr_project.routers.AppRouter"]
 # trigger takes 100 where nothing is written. None leaves what is written as it is.
 SIGNUP_BONUS_CREDITS = environment.natural("SIGNUP_BONUS_CREDITS", most=999_999_999)
 
+# What operations cost, in credits: a number, or steps of (up to so many bytes, credits), the last
+# without an end (auth_app.pricing).
+_MB = 1024 * 1024
+CREDIT_PRICES: dict[str, int | list[tuple[int | None, int]]] = {
+    "document": [(1 * _MB, 2), (5 * _MB, 3), (10 * _MB, 6), (25 * _MB, 12), (None, 25)],
+    "query.standard": 1,
+    "query.hybrid": 2,
+    "query.premium": 5,
+    "dataset": 2,
+}
+
 # Both databases embedded means a person at their own machine; anything else is safe by default.
 DEBUG = environment.boolean(
     "DEBUG", default=all(addresses.is_embedded(DATABASES[alias]) for alias in ("auth", "fltr"))
