@@ -137,6 +137,8 @@ def _amounts(live: Live) -> str:
 
 def _overflow(live: Live) -> str:
     user_id = live.user(10)
+    with raises(live, ledger.BalanceOverflow, "a purchase past the largest balance"):
+        ledger.grant(user_id, 2147483640, operation=MARK, using=live.using)
     with refused(live, "22003", "a purchase past the largest balance"):
         live.execute("SELECT public.grant_credits(%s, 2147483640, 'bonus', 'smoke')", user_id)
     expect("the balance after it", ledger.balance(user_id, using=live.using), 10)
@@ -152,11 +154,10 @@ def _replay(live: Live) -> str:
         live.execute(
             "SELECT public.consume_credits(%s, 4, %s, p_idempotency_key => 'a')", user_id, MARK
         )
-    with raises(live, ledger.InsufficientCredits, "100 of 7 credits"):
-        _consume(live, user_id, 100, idempotency_key="b")
-    expect(
-        "the key of a failed call, used again", _consume(live, user_id, 1, idempotency_key="b"), 6
-    )
+    with raises(live, ledger.UnknownAccount, "a consume from a team that is not there"):
+        _consume(live, user_id, 1, team_id=f"{MARK}-none", idempotency_key="b")
+    after = _consume(live, user_id, 1, idempotency_key="b")
+    expect("the balance after using the key of a failed call again", after, 6)
     return "the original again; another amount: LC003; a failed call leaves no key"
 
 
@@ -167,6 +168,9 @@ def _refund(live: Live) -> str:
     with raises(live, ledger.NothingToRefund, "a refund of 7 of the 6 that are left"):
         ledger.refund(used.id, 7, using=live.using)
     expect("the balance", ledger.refund(used.id, using=live.using).balance_after, 10)
+    bought = ledger.grant(user_id, 5, operation=MARK, using=live.using)
+    with raises(live, ledger.NothingToRefund, "a refund of a purchase"):
+        ledger.refund(bought.id, using=live.using)
     with refused(live, "LC005", "a second refund"):
         live.execute("SELECT public.refund_credits(%s)", used.id)
     return "4 and 6 of 10 given back, and no more: LC005"
@@ -183,15 +187,28 @@ def _renewal(live: Live) -> str:
 
 
 def _batch(live: Live) -> str:
-    user_id = live.user(10)
-    found = [
-        (each.verdict, each.balance)
-        for each in ledger.consume_many(
-            [ledger.Spend(user_id, amount, MARK) for amount in (4, 7, 6)], using=live.using
-        )
-    ]
-    expect("4, 7 and 6 of 10", found, [("done", 6), ("insufficient", 6), ("done", 0)])
-    return "of 4, 7 and 6 the 7 does not fit into 10"
+    user_id, stranger = live.user(10), live.user()
+    team_id, key = live.team(user_id, 10), live.key(user_id, 10, daily=3)
+    spends = {
+        "4 of 10": (ledger.Spend(user_id, 4, MARK), "done"),
+        "7 of 6": (ledger.Spend(user_id, 7, MARK), "insufficient"),
+        "6 of 6": (ledger.Spend(user_id, 6, MARK), "done"),
+        "a stranger's with a team": (
+            ledger.Spend(stranger, 1, MARK, team_id=team_id),
+            "unknown_account",
+        ),
+        "a stranger's with an API key": (
+            ledger.Spend(stranger, 1, MARK, api_key=key),
+            "unknown_account",
+        ),
+        "4 with a limit of 3": (ledger.Spend(user_id, 4, MARK, api_key=key), "daily_limit"),
+        "nothing": (ledger.Spend(user_id, 0, MARK), "invalid"),
+    }
+    decisions = ledger.consume_many([spend for spend, _ in spends.values()], using=live.using)
+    for (name, (_, expected)), decision in zip(spends.items(), decisions, strict=True):
+        expect(f"the verdict of {name}", decision.verdict, expected)
+    expect("the balance after it", ledger.balance(user_id, using=live.using), 0)
+    return f"a verdict for each of {len(spends)}, one statement"
 
 
 def _reconciled(live: Live) -> str:

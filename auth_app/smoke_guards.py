@@ -107,6 +107,11 @@ def _keeps_history(fact: Trigger, live: Live) -> str:
     ):
         with refused(live, "LC006", statement.partition(" WHERE")[0]):
             live.execute(statement, used.id)
+    team_id = live.team(user_id, 1)
+    with refused(live, "LC006", "taking a row from its team"):
+        live.execute(
+            "UPDATE public.credit_transactions SET team_id = NULL WHERE team_id = %s", team_id
+        )
     return "UPDATE and DELETE: LC006"
 
 

@@ -63,7 +63,11 @@ class Live:
     def user(self, credits_: int = 0) -> str:
         """A user with an account of so many credits, whether or not the sign-up trigger works."""
         user_id = raw_user(self)
-        self.execute("SELECT public.open_credit_account(%s)", user_id)
+        self.execute(
+            "SELECT public.open_credit_account(%s)"
+            " WHERE NOT EXISTS (SELECT FROM public.user_credits WHERE user_id = %s)",
+            *(user_id, user_id),
+        )
         held = ledger.balance(user_id, using=self.using)
         if credits_ < held:
             ledger.consume(user_id, held - credits_, operation=MARK, using=self.using)

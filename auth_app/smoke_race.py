@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from fltr_project.postgres import locks
-from fltr_project.schema import catalog
+from fltr_project.schema.facts import Catalog
 
 from . import credits as ledger
 from .smoke import Check
@@ -41,7 +41,7 @@ def drain(clients: int, using: str = "auth") -> Check:
             [EMAIL.replace("_", r"\_"), LEFT_OVER],
         )
         left_over = cursor.rowcount
-    live = Live(using, catalog.Catalog(()), 0)
+    live = Live(using, Catalog(()), 0)
     with transaction.atomic(using=using):
         user_id = live.user(clients * CREDITS_EACH)
     ok = False
