@@ -84,13 +84,15 @@ def drifts(using: str = "auth") -> Iterator[Drift]:
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEM])
         # Not a server-side cursor: PostgreSQL never runs those in parallel.
-        for payer, account, owner, balance, ledger in cursor.stream(DRIFT):
-            yield Drift(payer, account, owner, balance, int(ledger))
+        with connections[using].wrap_database_errors:
+            for payer, account, owner, balance, ledger in cursor.stream(DRIFT):
+                yield Drift(payer, account, owner, balance, int(ledger))
 
 
 def users_without_account(using: str = "auth") -> Iterator[str]:
     """Users whose sign-up made no credit account, so that every consume is refused. Read-only."""
-    with connections[using].cursor() as cursor:
+    connection = connections[using]
+    with connection.cursor() as cursor, connection.wrap_database_errors:
         for (user_id,) in cursor.stream(WITHOUT_ACCOUNT):
             yield user_id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +131,9 @@ def refused(live: Live, sqlstate: str, what: str) -> Iterator[None]:
 
 def expect_account(live: Live, user_id: str) -> str:
     stored = settings_of_database.get(connections[live.using], "fltr.signup_bonus_credits")
-    bonus = int(stored) if stored is not None else DEFAULT_BONUS
+    # As the trigger reads it: what is no amount is no setting.
+    usable = stored is not None and re.fullmatch(r"[0-9]{1,10}", stored) and int(stored) < 2**31
+    bonus = int(stored) if stored is not None and usable else DEFAULT_BONUS
     accounts = live.execute("SELECT credits FROM public.user_credits WHERE user_id = %s", user_id)
     expect("the user_credits rows of a new user", accounts, [(bonus,)])
     entries = live.execute(
