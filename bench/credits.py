@@ -40,8 +40,28 @@ INSERT INTO public.users (name, email) VALUES ('Bench', gen_random_uuid()::text)
 """
 # (users, clients, way, at least so much of the floor)
 CELLS = [
-    (USERS, 1, {"consume": 0.65, "consume_with_key": 0.0, "for_update": 0.0, "consume_many": 5.0}),
-    (USERS, 8, {"consume": 0.75, "consume_with_key": 0.0, "for_update": 0.0, "consume_many": 5.0}),
+    (
+        USERS,
+        1,
+        {
+            "consume": 0.65,
+            "consume_unprepared": 0.0,
+            "consume_with_key": 0.0,
+            "for_update": 0.0,
+            "consume_many": 5.0,
+        },
+    ),
+    (
+        USERS,
+        8,
+        {
+            "consume": 0.75,
+            "consume_unprepared": 0.0,
+            "consume_with_key": 0.0,
+            "for_update": 0.0,
+            "consume_many": 5.0,
+        },
+    ),
     (1, 1, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
     (1, 8, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
 ]
@@ -56,6 +76,7 @@ class Clients:
             "AUTH_DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "fltr_project.settings",
             # With DEBUG Django keeps every statement.
+            "PREPARED_STATEMENTS": "on",
             "DEBUG": "off",
             "SECRET_KEY": "bench",
         }

@@ -40,6 +40,18 @@ def consume(users: int) -> int:
     return 1
 
 
+def consume_unprepared(users: int) -> int:
+    """As with PREPARED_STATEMENTS=off."""
+    from django.db import connections
+
+    raw = connections["auth"].connection
+    threshold, raw.prepare_threshold = raw.prepare_threshold, None
+    try:
+        return consume(users)
+    finally:
+        raw.prepare_threshold = threshold
+
+
 def consume_with_key(users: int) -> int:
     from auth_app import credits as ledger
 
@@ -80,6 +92,7 @@ def for_update(users: int) -> int:
 
 WAYS: dict[str, Callable[[int], int]] = {
     "consume": consume,
+    "consume_unprepared": consume_unprepared,
     "consume_with_key": consume_with_key,
     "consume_many": consume_many,
     "for_update": for_update,

@@ -98,7 +98,7 @@ def set_up(connection: psycopg.Connection[Any]) -> None:
 
 
 def race(
-    connection: psycopg.Connection[Any],
+    connect: Callable[[], psycopg.Connection[Any]],
     environment: dict[str, str],
     logs: Path,
     *,
@@ -107,9 +107,9 @@ def race(
     isolation: str,
     disturb: Callable[[list[subprocess.Popen[bytes]]], None] = lambda processes: None,
 ) -> Race:
-    """Let ``clients`` clients try ``attempts`` times each, then judge; ``connection`` autocommits.
+    """Let ``clients`` clients try ``attempts`` times each, then judge.
 
-    ``disturb`` is called while they run. A client process that was killed is no failure.
+    ``connect`` gives a connection in autocommit. ``disturb`` is called while they run. A client process that was killed is no failure.
     """
     start = time.perf_counter()
     variables = {
@@ -139,7 +139,8 @@ def race(
         code = process.wait(TIMEOUT)
         assert code in {0, -signal.SIGKILL}, f"a client ended with {code}"
     seconds = time.perf_counter() - start
-    return judge(connection, logs, seconds)
+    with connect() as connection:
+        return judge(connection, logs, seconds)
 
 
 def judge(connection: psycopg.Connection[Any], logs: Path, seconds: float) -> Race:

@@ -39,15 +39,15 @@ def test_racing_clients_neither_overspend_nor_lose_anything(
 
     with databases.connect("auth") as connection:
         racing.set_up(connection)
-        race = racing.race(
-            connection,
-            databases.environment(),
-            tmp_path,
-            clients=CLIENTS,
-            attempts=ATTEMPTS,
-            isolation=isolation,
-            disturb=disturb,
-        )
+    race = racing.race(
+        lambda: databases.connect("auth"),
+        databases.environment(),
+        tmp_path,
+        clients=CLIENTS,
+        attempts=ATTEMPTS,
+        isolation=isolation,
+        disturb=disturb,
+    )
     assert race.wrong == {}
     assert race.acknowledged > CLIENTS
 
