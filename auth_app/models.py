@@ -247,6 +247,12 @@ class CreditTransaction(models.Model):
             Index(fields=["team"], name="credit_transactions_team_id_idx"),
             Index(fields=["type"], name="credit_transactions_type_idx"),
             Index(fields=["created_at"], name="credit_transactions_created_at_idx"),
+            # Rows of teams' and API keys' pools, so that adding those up reads no user's rows.
+            Index(
+                fields=["team", "api_key_id"],
+                condition=~Q(payer="user"),
+                name="credit_transactions_pool_idx",
+            ),
         ]
 
     def __str__(self) -> str:

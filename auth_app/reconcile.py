@@ -20,14 +20,17 @@ REPAIR_BATCH = 100
 # The server sorts or hashes this much before it spills to disk; for this transaction only.
 WORK_MEM = "256MB"
 
-# A row has one payer; rows of a team that is gone have no account any more. Grouping by the payer's
-# number and one key is a single pass over the ledger.
+# Every row has a user, so one pass with one key adds up the users' own; the pools' rows have an
+# index of their own. Rows of a team that is gone have no account any more.
 DRIFT = """
     WITH ledger AS (
-        SELECT payer, CASE payer WHEN 'user' THEN user_id WHEN 'team' THEN team_id
-                                 ELSE api_key_id END AS account,
-               sum(amount) AS total
+        SELECT 'user' AS payer, user_id AS account, sum(amount) FILTER (WHERE payer = 'user') AS total
         FROM public.credit_transactions
+        GROUP BY user_id
+        UNION ALL
+        SELECT payer, CASE payer WHEN 'team' THEN team_id ELSE api_key_id END, sum(amount)
+        FROM public.credit_transactions
+        WHERE NOT payer = 'user'
         GROUP BY 1, 2
     ), accounts AS (
         SELECT 'user' AS payer, user_id AS account, user_id AS owner, credits

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from django.db import migrations, models
 
+import fltr_project.fields
 from fltr_project.postgres.sql_files import run_sql_file
 
 FIRST_OPEN_CREDIT_ACCOUNT = Path(__file__).with_name("sql") / "0001_open_credit_account.sql"
@@ -119,6 +120,14 @@ class Migration(migrations.Migration):
                 condition=models.Q(("refund_of__isnull", False)),
                 fields=("refund_of", "refunded_before"),
                 name="credit_transactions_refund_of_refunded_before_unique",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="credittransaction",
+            index=fltr_project.fields.Index(
+                condition=models.Q(("payer", "user"), _negated=True),
+                fields=["team", "api_key_id"],
+                name="credit_transactions_pool_idx",
             ),
         ),
         run_sql_file(
