@@ -5,6 +5,7 @@ PostgreSQL 15 to 18 give the same facts for the same schema.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,38 +15,63 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .facts import (
     KINDS,
+    TRACKING_SCHEMAS,
     TRACKING_TABLES,
     Catalog,
     Check,
     Column,
-    DisabledForeignKeyTriggers,
+    DisabledTrigger,
+    Extension,
     Fact,
     ForeignKey,
     Function,
+    Grants,
     Index,
     Key,
+    Other,
     Policy,
     Rule,
+    Schema,
     Sequence,
+    Setting,
     Table,
     Trigger,
     Type,
 )
+from .queries import queries
 
 # Milliseconds a catalog query may take or wait; a catalog of 5,000 tables takes about a second.
 TIMEOUT = 30_000
+type Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def read(connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = ()) -> Catalog:
+def read(
+    connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = (), timeout: int = TIMEOUT
+) -> Catalog:
     """Read the facts of schema ``public``; needs no right but CONNECT.
 
-    One consistent snapshot, read-only, one round trip. Inside a transaction it sees what that has
-    done, and leaves it as it was. ``contract_tables`` are compared even where a tracking program
-    keeps them. Raises django.db.Error when the server cannot answer.
+    As ``read_from`` on the connection's own transaction: inside one it sees what that has done,
+    and leaves it as it was. Raises django.db.Error when the server cannot answer.
     """
-    raw: psycopg.Connection[Any] = connection.connection
-    nested = connection.in_atomic_block
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
+    with connection.wrap_database_errors:
+        return read_from(
+            connection.connection, contract_tables, timeout, nested=connection.in_atomic_block
+        )
+
+
+def read_from(
+    raw: psycopg.Connection[Any],
+    contract_tables: Iterable[str] = (),
+    timeout: int = TIMEOUT,
+    nested: bool = False,
+) -> Catalog:
+    """Read the facts of schema ``public`` over a psycopg connection.
+
+    One consistent snapshot, read-only, one round trip. ``contract_tables`` are compared even where
+    a tracking program keeps them; ``timeout`` is in milliseconds. Raises psycopg.Error.
+    """
+    rows: Rows = {}
+    with psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
         with raw.pipeline():
             cursor.execute(
                 "SAVEPOINT read_catalog"
@@ -55,25 +81,17 @@ def read(connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = ()) -
             # An empty search_path makes the server print every name with its schema.
             cursor.execute(
                 "SELECT set_config('search_path', '', true), set_config('lock_timeout', %s, true),"
-                " set_config('statement_timeout', %s, true)",
-                [str(TIMEOUT), str(TIMEOUT)],
+                " set_config('statement_timeout', %s, true), set_config('jit', 'off', true)",
+                [str(timeout), str(timeout)],
             )
-            cursors = [
-                psycopg.Cursor(raw).execute(query)
-                for query in _queries(raw.info.server_version // 10000)
-            ]
+            cursors = {
+                name: psycopg.Cursor(raw).execute(query)
+                for name, query in queries(raw.info.server_version // 10000).items()
+            }
             cursor.execute("ROLLBACK TO SAVEPOINT read_catalog" if nested else "ROLLBACK")
-        rows = [each.fetchall() for each in cursors]
-    tracking = TRACKING_TABLES - frozenset(contract_tables)
-    facts, other_schemas, time_zone = _facts(rows)
-    return Catalog(
-        facts=tuple(sorted(_without(facts, tracking), key=_sort_key)),
-        tracking_tables=tuple(
-            sorted(fact.table for fact in facts if type(fact) is Table and fact.table in tracking)
-        ),
-        other_schemas=other_schemas,
-        time_zone=time_zone,
-    )
+        for name, answered in cursors.items():
+            rows[name] = answered.fetchall()
+    return _catalog(rows, TRACKING_TABLES - frozenset(contract_tables))
 
 
 @contextmanager
@@ -87,134 +105,304 @@ def _left_clean(raw: psycopg.Connection[Any], nested: bool) -> Iterator[None]:
         raise
 
 
-def _without(facts: list[Fact], tracking: frozenset[str]) -> Iterator[Fact]:
-    return (fact for fact in facts if fact.table not in tracking)
-
-
-def _sort_key(fact: Fact) -> tuple[Any, ...]:
-    return (KINDS.index(type(fact)), fact.identity, repr(fact))
-
-
-def _queries(major: int) -> tuple[str, ...]:
-    enforced = "con.conenforced" if major >= 18 else "true"
-    return (
-        f"""
-        SELECT c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relreplident,
-               array(SELECT i.inhparent::regclass::text FROM pg_inherits i
-                     WHERE i.inhrelid = c.oid ORDER BY i.inhseqno),
-               CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
-        FROM pg_class c {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind IN ('r', 'p', 'f', 'v', 'm') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-               pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
-               CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END
-        FROM pg_class c
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind IN ('r', 'p', 'f') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, con.contype, con.conname, con.condeferrable, con.condeferred,
-               con.convalidated, {enforced}, pg_get_expr(con.conbin, con.conrelid),
-               con.confrelid::regclass::text, con.confdeltype, con.confupdtype, con.confmatchtype,
-               CASE WHEN con.contype IN ('f', 'x') THEN array(
-                   SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k (number, place)
-                   JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                   ORDER BY k.place) END,
-               CASE WHEN con.contype = 'f' THEN array(
-                   SELECT a.attname::text FROM unnest(con.confkey) WITH ORDINALITY k (number, place)
-                   JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.number
-                   ORDER BY k.place) END,
-               array(SELECT a.attname::text FROM unnest(con.confdelsetcols) AS k (number)
-                     JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                     ORDER BY a.attname),
-               CASE WHEN con.contype = 'x' THEN pg_get_constraintdef(con.oid) END
-        FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND con.contype IN ('c', 'f', 'x') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, i.relname,
-               substring(pg_get_indexdef(x.indexrelid) FROM ' USING (.*)$'),
-               x.indisunique, x.indisprimary, x.indisvalid AND x.indisready,
-               coalesce(con.condeferrable, false), con.contype IS NOT DISTINCT FROM 'x'
-        FROM pg_index x
-        JOIN pg_class c ON c.oid = x.indrelid
-        JOIN pg_class i ON i.oid = x.indexrelid
-        LEFT JOIN pg_constraint con ON con.conindid = x.indexrelid AND con.contype IN ('p', 'u', 'x')
-        {IN_PUBLIC.format("c.relnamespace")} {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, t.tgname, t.tgisinternal, t.tgenabled,
-               substring(pg_get_triggerdef(t.oid) FROM '( (?:BEFORE|AFTER|INSTEAD OF) .*)$')
-        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND (NOT t.tgisinternal OR t.tgenabled <> 'O') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, r.rulename, pg_get_ruledef(r.oid)
-        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND r.rulename <> '_RETURN' {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, p.polname, p.polcmd, p.polpermissive,
-               array(SELECT coalesce(r.rolname::text, 'public') FROM unnest(p.polroles) AS k (role)
-                     LEFT JOIN pg_roles r ON r.oid = k.role ORDER BY 1),
-               pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
-        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-        {IN_PUBLIC.format("c.relnamespace")} {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT p.proname, pg_get_function_identity_arguments(p.oid),
-               coalesce(pg_get_function_result(p.oid), ''), l.lanname,
-               coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), p.prosecdef,
-               coalesce(p.proconfig, '{{}}'), p.provolatile, p.proisstrict
-        FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        {IN_PUBLIC.format("p.pronamespace")}
-          AND p.prokind IN ('f', 'p') {NOT_OF_EXTENSION.format("p")}
-        """,
-        f"""
-        SELECT c.relname FROM pg_class c {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind = 'S' {NOT_OF_EXTENSION.format("c")}
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                          AND d.objid = c.oid AND d.deptype IN ('a', 'i'))
-        """,
-        f"""
-        SELECT t.typname, t.typtype,
-               CASE t.typtype
-                   WHEN 'e' THEN (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
-                                  FROM pg_enum e WHERE e.enumtypid = t.oid)
-                   WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                   ELSE '' END
-        FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-        {IN_PUBLIC.format("t.typnamespace")} {NOT_OF_EXTENSION.format("t")}
-          AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
-        """,
-        r"""
-        SELECT n.nspname FROM pg_namespace n
-        WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'public')
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.deptype = 'e'
-                          AND d.classid = 'pg_namespace'::regclass AND d.objid = n.oid)
-        ORDER BY 1
-        """,
-        "SELECT coalesce((SELECT split_part(setting, '=', 2)"
-        " FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,"
-        " unnest(s.setconfig) AS setting WHERE d.datname = current_database() AND s.setrole = 0"
-        " AND lower(setting) LIKE 'timezone=%'), '')",
+def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
+    ((time_zone, database_owner, extension_objects),) = rows["surroundings"]
+    usual = _Usual(_usual_owner(rows["relations"], database_owner))
+    facts = [
+        Setting("", "TimeZone", "UTC" if time_zone.upper() in UTC else time_zone),
+        *_schemas(rows, usual),
+        *_types_and_functions(rows, usual),
+        *_tables(rows, usual),
+        *_columns(rows, usual),
+        *_constraints(rows),
+        *_indexes(rows),
+        *_triggers(rows),
+        *_grants(rows, usual),
+        *(Other("", *row) for row in rows["others"]),
+    ]
+    kept = [fact for fact in facts if fact.table not in tracking]
+    # Stable: within a kind the server's rows are put in the order of their identity.
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    kept.sort(key=lambda fact: (order[type(fact)], fact.identity))
+    return Catalog(
+        facts=tuple(kept),
+        tracking_tables=tuple(
+            sorted(fact.table for fact in facts if type(fact) is Table and fact.table in tracking)
+        ),
+        extension_objects=extension_objects,
     )
 
 
-IN_PUBLIC = "WHERE {} = (SELECT oid FROM pg_namespace WHERE nspname = 'public')"
-NOT_OF_EXTENSION = (
-    "AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = {0}.tableoid"
-    " AND e.objid = {0}.oid AND e.deptype = 'e')"
-)
+class _Usual(dict[str, str]):
+    """Names of roles, where the one that owns most of the database is ""."""
 
+    def __init__(self, owner: str) -> None:
+        super().__init__({owner: "", "pg_database_owner": ""})
+
+    def __missing__(self, role: str) -> str:
+        return role
+
+
+def _usual_owner(relations: list[tuple[Any, ...]], database_owner: str) -> str:
+    owners = Counter(row[-1] for row in relations)
+    most = max(owners.values(), default=0)
+    return min(
+        (owner for owner, count in owners.items() if count == most),
+        key=lambda owner: (owner != database_owner, owner),
+        default=database_owner,
+    )
+
+
+def _schemas(rows: Rows, usual: _Usual) -> Iterator[Fact]:
+    for name, owner, tables in rows["schemas"]:
+        if name not in TRACKING_SCHEMAS:
+            yield Schema("", name, usual[owner], tables)
+    for (name,) in rows["extensions"]:
+        yield Extension("", name)
+
+
+def _types_and_functions(rows: Rows, usual: _Usual) -> Iterator[Fact]:
+    for name, definition, owner in rows["types"]:
+        yield Type("", name, definition, usual[owner])
+    for (
+        name,
+        arguments,
+        kind,
+        returns,
+        language,
+        body,
+        parsed,
+        security_definer,
+        settings,
+        volatility,
+        strict,
+        parallel,
+        leakproof,
+        defaults,
+        owner,
+    ) in rows["functions"]:
+        yield Function(
+            table="",
+            name=name,
+            arguments=arguments,
+            returns="" if kind == "p" else returns,
+            language=language,
+            body=body.strip(),
+            security_definer=security_definer,
+            settings=tuple(sorted(settings or ())),
+            volatility=VOLATILITY[volatility],
+            strict=strict,
+            parallel=PARALLEL[parallel],
+            leakproof=leakproof,
+            defaults=defaults,
+            parsed=parsed,
+            owner=usual[owner],
+        )
+
+
+def _tables(rows: Rows, usual: _Usual) -> Iterator[Fact]:
+    for (
+        name,
+        kind,
+        persistence,
+        row_security,
+        force_row_security,
+        replica_identity,
+        parents,
+        partition_key,
+        partition_bound,
+        options,
+        definition,
+        owner,
+    ) in rows["relations"]:
+        yield Table(
+            name,
+            RELATION_TYPES[kind],
+            PERSISTENCE[persistence],
+            row_security,
+            force_row_security,
+            REPLICA_IDENTITY[replica_identity],
+            tuple(parent.removeprefix("public.") for parent in parents or ()),
+            partition_key,
+            partition_bound,
+            tuple(sorted(options or ())),
+            _squeezed(definition) if definition else None,
+            usual[owner],
+        )
+
+
+def _columns(rows: Rows, usual: _Usual) -> Iterator[Fact]:
+    owned: dict[tuple[str, str], tuple[str, str]] = {}
+    for name, table, column, qualified, definition, owner in rows["sequences"]:
+        if table is None:
+            yield Sequence("", name, definition, usual[owner])
+        else:
+            owned[table, column] = (qualified, definition)
+    for (
+        table,
+        name,
+        type_,
+        not_null,
+        expression,
+        identity,
+        generated,
+        collation,
+        not_null_name,
+    ) in rows["columns"]:
+        kind = IDENTITY[identity]
+        default = None if generated else expression
+        sequence_name = sequence = None
+        if (table, name) in owned:
+            qualified, definition = owned[table, name]
+            quoted = qualified.replace("'", "''")
+            if default == f"nextval('{quoted}'::regclass)":
+                kind, default = "serial", None
+            if kind:
+                sequence_name, sequence = qualified, definition
+        yield Column(
+            table,
+            name,
+            type_,
+            not not_null,
+            default,
+            kind,
+            expression if generated else None,
+            generated == "v",
+            collation,
+            not_null_name is None,
+            sequence,
+            sequence_name,
+            not_null_name,
+        )
+
+
+def _constraints(rows: Rows) -> Iterator[Fact]:
+    for (
+        table,
+        kind,
+        name,
+        deferrable,
+        deferred,
+        valid,
+        enforced,
+        no_inherit,
+        expression,
+        target,
+        on_delete,
+        on_update,
+        match,
+        columns,
+        target_columns,
+        delete_columns,
+    ) in rows["constraints"]:
+        if kind != "f":
+            # An exclusion constraint is never inherited, which says nothing about this one.
+            yield Check(table, expression, valid, enforced, no_inherit and kind == "c", name)
+            continue
+        yield ForeignKey(
+            table,
+            tuple(columns),
+            target.removeprefix("public."),
+            tuple(target_columns),
+            ACTIONS[on_delete] + (f" ({', '.join(delete_columns)})" if delete_columns else ""),
+            ACTIONS[on_update],
+            MATCHES[match],
+            _deferrable(deferrable, deferred),
+            # A key that is not enforced is never valid; it is told once.
+            valid or not enforced,
+            enforced,
+            name,
+        )
+
+
+def _indexes(rows: Rows) -> Iterator[Fact]:
+    for (
+        table,
+        name,
+        statement,
+        unique,
+        primary,
+        valid,
+        constraint,
+        deferrable,
+        deferred,
+        _replica_identity,
+    ) in rows["indexes"]:
+        definition = statement.partition(" USING ")[2]
+        if unique:
+            yield Key(
+                table,
+                definition,
+                primary,
+                valid,
+                _deferrable(deferrable, deferred),
+                constraint is not None,
+                name,
+            )
+        elif constraint != "x":
+            yield Index(table, definition, valid, name)
+
+
+def _triggers(rows: Rows) -> Iterator[Fact]:
+    for (
+        table,
+        name,
+        internal,
+        enabled,
+        constraint,
+        definition,
+        constraint_name,
+        function,
+    ) in rows["triggers"]:
+        if internal:
+            yield DisabledTrigger(table, constraint_name, function, ENABLED[enabled], name)
+        else:
+            yield Trigger(table, name, definition, ENABLED[enabled], constraint)
+    for table, name, text, enabled in rows["rules"]:
+        yield Rule(table, name, _squeezed(text), ENABLED[enabled])
+    for table, name, command, permissive, roles, using, check in rows["policies"]:
+        definition = (
+            f"AS {'PERMISSIVE' if permissive else 'RESTRICTIVE'} FOR {COMMANDS[command]} "
+            f"TO {', '.join(roles)}"
+        )
+        definition += f" USING ({using})" if using else ""
+        definition += f" WITH CHECK ({check})" if check else ""
+        yield Policy(table, name, definition)
+
+
+def _grants(rows: Rows, usual: _Usual) -> Iterator[Fact]:
+    found: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
+    # Before somebody changes its rights, every new database has these on schema public.
+    built_in = {("PUBLIC", "USAGE", False)}
+    for table, on, role, privilege, revoked in rows["grants"]:
+        entry = found.setdefault((table, on, usual[role]), (set(), set()))
+        entry[revoked].add(privilege)
+    on_schema = {
+        (role, privilege, revoked) for _, _, role, privilege, revoked in rows["schema_grants"]
+    }
+    for role, privilege, revoked in on_schema - built_in:
+        found.setdefault(("", "SCHEMA public", usual[role]), (set(), set()))[revoked].add(privilege)
+    has_public = any(name == "public" for name, *_ in rows["schemas"])
+    if has_public and not built_in <= on_schema:
+        found.setdefault(("", "SCHEMA public", "PUBLIC"), (set(), set()))[True].add("USAGE")
+    for creator, kind, role, privilege in rows["default_privileges"]:
+        on = f"new {OBJECT_TYPES[kind]} of {usual[creator] or 'the owner'}"
+        found.setdefault(("", on, usual[role]), (set(), set()))[False].add(privilege)
+    for (table, on, role), (granted, revoked) in found.items():
+        yield Grants(table, on, role, tuple(sorted(granted)), tuple(sorted(revoked)))
+
+
+def _deferrable(deferrable: bool, deferred: bool) -> str:
+    if not deferrable:
+        return "NOT DEFERRABLE"
+    return "DEFERRABLE INITIALLY " + ("DEFERRED" if deferred else "IMMEDIATE")
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split()).removesuffix(";")
+
+
+UTC = frozenset({"UTC", "ETC/UTC", "UCT", "ETC/UCT", "UNIVERSAL", "ETC/UNIVERSAL", "ZULU"})
 RELATION_TYPES = {
     "r": "table",
     "p": "partitioned table",
@@ -235,158 +423,6 @@ MATCHES = {"s": "SIMPLE", "f": "FULL", "p": "PARTIAL"}
 ENABLED = {"O": "enabled", "D": "disabled", "R": "on replicas only", "A": "always"}
 IDENTITY = {"": None, "a": "always", "d": "by default"}
 VOLATILITY = {"i": "immutable", "s": "stable", "v": "volatile"}
-TYPE_TYPES = {"e": "enum", "d": "domain of", "r": "range", "c": "composite"}
-
-
-def _facts(rows: list[list[Any]]) -> tuple[list[Fact], tuple[str, ...], str]:
-    """The queries' rows as facts, in the order of ``_queries``."""
-    (
-        relations,
-        columns,
-        constraints,
-        indexes,
-        triggers,
-        rules,
-        policies,
-        functions,
-        sequences,
-        types,
-        schemas,
-        time_zone,
-    ) = rows
-    facts: list[Fact] = [
-        Table(
-            table=name,
-            type=RELATION_TYPES[kind],
-            persistence=PERSISTENCE[persistence],
-            row_security=row_security,
-            replica_identity=REPLICA_IDENTITY[replica_identity],
-            inherits=tuple(parents),
-            definition=definition and _squeezed(definition),
-        )
-        for name, kind, persistence, row_security, replica_identity, parents, definition in relations
-    ]
-    for table, name, type_, not_null, expression, identity, generated, collation in columns:
-        facts.append(
-            Column(
-                table=table,
-                name=name,
-                type=type_,
-                nullable=not not_null,
-                default=None if generated else expression,
-                identity_kind=IDENTITY[identity],
-                generated=expression if generated else None,
-                collation=collation,
-            )
-        )
-    facts += [_constraint(*row) for row in constraints]
-    for table, name, definition, unique, primary, valid, deferrable, exclusion in indexes:
-        if unique:
-            facts.append(
-                Key(
-                    table=table,
-                    definition=definition,
-                    primary=primary,
-                    valid=valid,
-                    deferrable=deferrable,
-                    name=name,
-                )
-            )
-        elif not exclusion:
-            facts.append(Index(table=table, definition=definition, valid=valid, name=name))
-    enforcement_off = {table for table, _, internal, _, _ in triggers if internal}
-    facts += [DisabledForeignKeyTriggers(table=table) for table in enforcement_off]
-    facts += [
-        Trigger(table=table, name=name, definition=definition.strip(), enabled=ENABLED[enabled])
-        for table, name, internal, enabled, definition in triggers
-        if not internal
-    ]
-    facts += [
-        Rule(table=table, name=name, definition=_squeezed(text)) for table, name, text in rules
-    ]
-    for table, name, command, permissive, roles, using, check in policies:
-        kind = "permissive" if permissive else "restrictive"
-        definition = f"{kind} for {command} to {', '.join(roles)} using {using} check {check}"
-        facts.append(Policy(table=table, name=name, definition=definition))
-    for (
-        name,
-        arguments,
-        returns,
-        language,
-        body,
-        security_definer,
-        settings,
-        volatility,
-        strict,
-    ) in functions:
-        facts.append(
-            Function(
-                table="",
-                name=name,
-                arguments=arguments,
-                returns=returns,
-                language=language,
-                body=body.strip(),
-                security_definer=security_definer,
-                settings=tuple(sorted(settings)),
-                volatility=VOLATILITY[volatility],
-                strict=strict,
-            )
-        )
-    facts += [Sequence(table="", name=name) for (name,) in sequences]
-    facts += [
-        Type(table="", name=name, definition=f"{TYPE_TYPES[kind]} {definition}".strip())
-        for name, kind, definition in types
-    ]
-    return facts, tuple(name for (name,) in schemas), time_zone[0][0]
-
-
-def _constraint(
-    table: str,
-    kind: str,
-    name: str,
-    deferrable: bool,
-    deferred: bool,
-    valid: bool,
-    enforced: bool,
-    expression: str,
-    target: str,
-    on_delete: str,
-    on_update: str,
-    match: str,
-    columns: list[str],
-    target_columns: list[str],
-    delete_columns: list[str],
-    definition: str,
-) -> Fact:
-    if kind != "f":
-        # An exclusion constraint refuses rows as a check does, and its definition says which.
-        return Check(
-            table=table,
-            expression=definition if kind == "x" else expression,
-            valid=valid,
-            enforced=enforced,
-            name=name,
-        )
-    rule = ACTIONS[on_delete] + (f" ({', '.join(delete_columns)})" if delete_columns else "")
-    return ForeignKey(
-        table=table,
-        columns=tuple(columns),
-        target=target.removeprefix("public."),
-        target_columns=tuple(target_columns),
-        on_delete=rule,
-        on_update=ACTIONS[on_update],
-        match=MATCHES[match],
-        deferrable=(
-            "DEFERRABLE INITIALLY " + ("DEFERRED" if deferred else "IMMEDIATE")
-            if deferrable
-            else "NOT DEFERRABLE"
-        ),
-        valid=valid,
-        enforced=enforced,
-        name=name,
-    )
-
-
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+PARALLEL = {"u": "unsafe", "r": "restricted", "s": "safe"}
+COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+OBJECT_TYPES = {"r": "tables", "S": "sequences", "f": "functions", "T": "types", "n": "schemas"}

@@ -69,7 +69,9 @@ class Command(SchemaCommand):
                 if alias != target.alias
                 for table in contract.tables(alias)
             ]
-            findings = compare(contract.load(target.alias), catalog, elsewhere)
+            findings = compare(
+                contract.load(target.alias), catalog, dict.fromkeys(elsewhere, "other")
+            )
             results.append(Verified(target, catalog, tuple(findings)))
         if write_contract:
             return
