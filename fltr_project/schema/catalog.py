@@ -106,8 +106,9 @@ def _left_clean(raw: psycopg.Connection[Any], nested: bool) -> Iterator[None]:
 
 
 def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
-    ((time_zone, database_owner, extension_objects),) = rows["surroundings"]
-    usual = _Usual(_usual_owner(rows["relations"], database_owner))
+    ((time_zone, database, database_owner, extension_objects),) = rows["surroundings"]
+    owner = _usual_owner(rows["relations"], database_owner)
+    usual = _Usual(owner)
     facts = [
         Setting("", "TimeZone", "UTC" if time_zone.upper() in UTC else time_zone),
         *_schemas(rows, usual),
@@ -130,6 +131,8 @@ def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
             sorted(fact.table for fact in facts if type(fact) is Table and fact.table in tracking)
         ),
         extension_objects=extension_objects,
+        owner=owner,
+        database=database,
     )
 
 

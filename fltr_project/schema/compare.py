@@ -28,6 +28,7 @@ from .facts import (
     Trigger,
     plain_columns,
 )
+from .facts import Sequence as SequenceFact
 from .rules import Severity, Verdict
 
 __all__ = ["Difference", "Finding", "Severity", "compare", "counts", "differences", "worst"]
@@ -93,10 +94,9 @@ class _Comparison:
         self.expected, self.found, self.elsewhere = _by_kind(expected), _by_kind(found), elsewhere
         wanted = {fact.table: fact for fact in self.expected[Table]}
         there = {fact.table: fact for fact in self.found[Table]}
-        # A table's own parts are no news where it is missing, extra, or a view in its place.
-        swapped = {
-            name for name in wanted.keys() & there.keys() if _is_swapped(wanted, there, name)
-        }
+        # A table's own parts are no news where it is missing, extra, or something else: a view.
+        shared = wanted.keys() & there.keys()
+        swapped = {name for name in shared if wanted[name].type != there[name].type}
         self._silent = swapped | (wanted.keys() ^ there.keys())
         self.types: dict[str, dict[str, str]] = defaultdict(dict)
         for column in (*self.expected[Column], *self.found[Column]):
@@ -192,10 +192,6 @@ def _by_kind(catalog: Catalog) -> dict[type[Fact], list[Any]]:
     return groups
 
 
-def _is_swapped(wanted: Mapping[str, Table], there: Mapping[str, Table], name: str) -> bool:
-    return wanted[name].is_view != there[name].is_view
-
-
 def _match(
     expected: Sequence[Any], found: Sequence[Any], by: Callable[[Any], Any]
 ) -> tuple[list[tuple[Any, Any]], list[Any], list[Any]]:
@@ -208,7 +204,13 @@ def _match(
         key = by(want)
         candidates = waiting.get(key) if key is not None else None
         if candidates:
-            pairs.append((want, candidates.pop(0)))
+            # Of several that are equal, the one of the same name.
+            same = (
+                place
+                for place, have in enumerate(candidates)
+                if len(candidates) > 1 and getattr(have, "name", "") == getattr(want, "name", "")
+            )
+            pairs.append((want, candidates.pop(next(same, 0))))
         else:
             unmatched.append(want)
     return pairs, unmatched, [have for candidates in waiting.values() for have in candidates]
@@ -317,6 +319,22 @@ def _served_by_key(results: list[Difference], here: _Comparison) -> list[Differe
     ]
 
 
+def _used_sequence(results: list[Difference], here: _Comparison) -> list[Difference]:
+    """A sequence that gives a column its default is told with the column."""
+    defaults = [column.default for column in here.found[Column] if column.default]
+    return [
+        each
+        for each in results
+        if not (
+            isinstance(each.have, SequenceFact)
+            and each.rule == "sequence.extra"
+            and any(
+                default.startswith("nextval(") and each.have.name in default for default in defaults
+            )
+        )
+    ]
+
+
 def _implied_key(results: list[Difference], here: _Comparison) -> list[Difference]:
     """An extra key refuses nothing where a key of the contract on fewer columns refuses it already."""
     promised = [
@@ -422,6 +440,7 @@ def _belongs_elsewhere(results: list[Difference], here: _Comparison) -> list[Dif
 
 EQUIVALENCES: dict[str, Callable[[list[Difference], _Comparison], list[Difference]]] = {
     "served by a key": _served_by_key,
+    "used sequence": _used_sequence,
     "implied key": _implied_key,
     "repeated": _repeated,
     "Django's LIKE index": _django_like,

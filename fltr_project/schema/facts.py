@@ -195,7 +195,7 @@ class Key(Fact):
     @property
     def object(self) -> str:
         word = "primary key" if self.primary else "unique"
-        return f"{word} {self.name} of {self.table} {without_method(self.definition)}"
+        return f"{word} of {self.table} {without_method(self.definition)}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Check(Fact):
 
     @property
     def object(self) -> str:
-        return f"check {self.name} of {self.table} {self.expression}"
+        return f"check of {self.table} {self.expression}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Index(Fact):
 
     @property
     def object(self) -> str:
-        return f"index {self.name} of {self.table} {without_method(self.definition)}"
+        return f"index of {self.table} {without_method(self.definition)}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +389,9 @@ class Catalog:
     tracking_tables: tuple[str, ...] = ()
     # Things that belong to an extension, which are its own business.
     extension_objects: int = 0
+    # For statements of repair: who owns most of it, and what it is called.
+    owner: str = ""
+    database: str = ""
 
     def of[F: Fact](self, kind: type[F]) -> tuple[F, ...]:
         return tuple(fact for fact in self.facts if isinstance(fact, kind))

@@ -149,6 +149,9 @@ def queries(major: int) -> dict[str, str]:
             FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
             WHERE p.pronamespace = {PUBLIC} AND p.prokind IN ('f', 'p')
               AND {_own("p", "pg_proc")}
+              -- A range type brings its constructors along.
+              AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
+                              AND i.objid = p.oid AND i.deptype = 'i')
         """,
         # A sequence of a column belongs to the column; one of an extension to the extension.
         "sequences": f"""
@@ -210,7 +213,8 @@ def queries(major: int) -> dict[str, str]:
             FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
             WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = {PUBLIC}
               AND (d.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass,
-                                     'pg_proc'::regclass, 'pg_extension'::regclass)
+                                     'pg_proc'::regclass, 'pg_extension'::regclass,
+                                     'pg_default_acl'::regclass)
                    OR d.classid = 'pg_proc'::regclass AND EXISTS (
                        SELECT FROM pg_proc p WHERE p.oid = d.objid AND p.prokind IN ('a', 'w')))
               AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid
@@ -301,6 +305,7 @@ def queries(major: int) -> dict[str, str]:
                         WHERE d.datname = current_database() AND s.setrole = 0
                           AND lower(setting) LIKE 'timezone=%'),
                        (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')),
+                   current_database(),
                    (SELECT pg_get_userbyid(datdba) FROM pg_database
                     WHERE datname = current_database()),
                    (SELECT count(*) FROM pg_depend d WHERE d.deptype = 'e'

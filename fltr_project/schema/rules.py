@@ -88,14 +88,11 @@ def _column_extra(want: None, have: Column) -> Verdict:
 
 
 def _column_type(want: Column, have: Column) -> Verdict:
-    if {want.type, have.type} == {"text", "character varying"}:
-        return Verdict(
-            Severity.WARNING,
-            "It stores the same texts, but tools that compare types will want to change it.",
-        )
     wanted, found = want.type.partition("(")[0], have.type.partition("(")[0]
     if {wanted, found} == {"timestamp without time zone", "timestamp with time zone"}:
         meaning = "Sessions outside UTC read and write times that are hours off."
+    elif (wanted, have.type) == ("text", "character varying"):
+        meaning = "It stores the same, but every tool that compares types wants to change it back."
     elif found in {"character varying", "character"} and wanted == "text":
         meaning = "Texts longer than that are refused, or padded with blanks."
     elif (wanted, found) in {("bigint", "integer"), ("integer", "smallint")}:
