@@ -46,7 +46,7 @@ type Rows = dict[str, list[tuple[Any, ...]]]
 
 
 def read(
-    connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = (), timeout: int = TIMEOUT
+    connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = (), timeout: int | None = None
 ) -> Catalog:
     """Read the facts of schema ``public``; needs no right but CONNECT.
 
@@ -62,13 +62,14 @@ def read(
 def read_from(
     raw: psycopg.Connection[Any],
     contract_tables: Iterable[str] = (),
-    timeout: int = TIMEOUT,
+    timeout: int | None = None,
     nested: bool = False,
 ) -> Catalog:
     """Read the facts of schema ``public`` over a psycopg connection.
 
     One consistent snapshot, read-only, one round trip. ``contract_tables`` are compared even where
-    a tracking program keeps them; ``timeout`` is in milliseconds. Raises psycopg.Error.
+    a tracking program keeps them; ``timeout`` is in milliseconds, ``TIMEOUT`` by default. Raises
+    psycopg.Error.
     """
     rows: Rows = {}
     with psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
@@ -82,7 +83,7 @@ def read_from(
             cursor.execute(
                 "SELECT set_config('search_path', '', true), set_config('lock_timeout', %s, true),"
                 " set_config('statement_timeout', %s, true), set_config('jit', 'off', true)",
-                [str(timeout), str(timeout)],
+                [str(timeout or TIMEOUT)] * 2,
             )
             cursors = {
                 name: psycopg.Cursor(raw).execute(query)

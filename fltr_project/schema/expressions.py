@@ -207,6 +207,8 @@ def _simplified(node: Node, types: Mapping[str, str]) -> Node:
         case ("call", "timezone", ("cast", ("text", zone), _), time):
             # The names of time zones are the same in capitals.
             return ("call", "timezone", str(zone).lower(), _simplified(time, types))
+        case ("number", value) if "." in value:
+            return ("number", value.rstrip("0").rstrip("."))
         case ("text", value):
             return ("text", _unquoted(value))
         case (word, *parts):
