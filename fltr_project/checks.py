@@ -7,9 +7,18 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import Error as DatabaseError
+from django.db.migrations.executor import MigrationExecutor
 
+from .errors import CleanSlateError, explain
+from .postgres.target import ALIASES, connect, identify
 from .routers import database_of
+from .schema import contract
+from .schema.catalog import read
+from .schema.compare import Severity
+from .schema.verify import Entry, verify
 
 
 @register
@@ -91,3 +100,68 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="fltr.E004",
         )
     ]
+
+
+@register(Tags.database)
+def check_schema(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """fltr.E010, W010, I010: what verify_schema finds in a database named with --database.
+
+    `migrate` runs this too. While migrations wait, the schema cannot be as the contract says, so
+    that then nothing stops it: all is told as warnings.
+    """
+    messages: list[CheckMessage] = []
+    for alias in ALIASES:
+        if alias in (databases or ()):
+            messages += _schema_of(alias)
+    return messages
+
+
+def _schema_of(alias: str) -> list[CheckMessage]:
+    try:
+        connection = connect(alias)
+        target = identify(connection)
+        executor = MigrationExecutor(connection)
+        waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        if waiting and not executor.loader.applied_migrations:
+            # An empty database, which `migrate` is about to fill.
+            return []
+        catalog = read(connection, contract.tables(alias))
+        elsewhere = {
+            table: f"database {other!r}"
+            for other in ALIASES
+            if other != alias
+            for table in contract.tables(other)
+        }
+        verified = verify(target, contract.load(alias), catalog, elsewhere)
+    except (CleanSlateError, DatabaseError) as error:
+        return [
+            Error(
+                f"The schema could not be verified: {explain(error) or error}",
+                hint=f"manage.py verify_schema --database {alias}",
+                obj=f"database {alias!r}",
+                id="fltr.E011",
+            )
+        ]
+    return [_message(entry, alias, bool(waiting)) for entry in verified.entries]
+
+
+def _message(entry: Entry, alias: str, waiting: bool) -> CheckMessage:
+    finding = entry.finding
+    severity = finding.severity
+    if waiting and severity is Severity.ERROR:
+        severity = Severity.WARNING
+    level, id_ = {
+        Severity.ERROR: (checks.ERROR, "fltr.E010"),
+        Severity.WARNING: (checks.WARNING, "fltr.W010"),
+        Severity.NOTE: (checks.INFO, "fltr.I010"),
+    }[severity]
+    return CheckMessage(
+        level,
+        f"{finding.object}: expected {finding.expected or 'nothing'}, found "
+        f"{finding.found or 'nothing'}. {finding.meaning}",
+        hint=f"manage.py verify_schema --database {alias} --sql",
+        obj=f"database {alias!r}, {finding.id}",
+        id=id_,
+    )
