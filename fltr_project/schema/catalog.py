@@ -300,7 +300,9 @@ def _constraints(rows: Rows) -> Iterator[Fact]:
         delete_columns,
     ) in rows["constraints"]:
         if kind != "f":
-            # An exclusion constraint is never inherited, which says nothing about this one.
+            # An exclusion constraint is never inherited, which says nothing about this one. What
+            # is not enforced is never valid; it is told once.
+            valid = valid or not enforced
             yield Check(table, expression, valid, enforced, no_inherit and kind == "c", name)
             continue
         yield ForeignKey(
@@ -312,7 +314,6 @@ def _constraints(rows: Rows) -> Iterator[Fact]:
             ACTIONS[on_update],
             MATCHES[match],
             _deferrable(deferrable, deferred),
-            # A key that is not enforced is never valid; it is told once.
             valid or not enforced,
             enforced,
             name,

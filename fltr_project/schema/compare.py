@@ -173,8 +173,6 @@ class _Comparison:
         elif respelled and "spelling" in SAME_EFFECT:
             expected, found = (describe(fact, respelled) for fact in (want, have))
             yield _note("spelling", want, have, expected, found)
-        elif isinstance(want, Trigger) and isinstance(have, Trigger) and want.name != have.name:
-            yield _note("names", want, have, want.name, have.name)
         else:
             yield from self._names([(want, have)])
 
@@ -221,7 +219,9 @@ COMPARED: dict[type[Fact], tuple[str, ...]] = {
     kind: tuple(
         item.name
         for item in fields(kind)
-        if item.compare and (item.name not in kind.key or item.name in {"definition", "expression"})
+        if item.compare
+        and item.name != "table"
+        and (item.name not in kind.key or item.name in {"definition", "expression"})
     )
     for kind in KINDS
 }
@@ -292,7 +292,7 @@ PAIRINGS: dict[str, Callable[[Any, _Comparison], Any]] = {
     "name": _name,
     "work": _work,
 }
-NAMED: tuple[type[Fact], ...] = (Key, Check, ForeignKey, Index)
+NAMED: tuple[type[Fact], ...] = (Key, Check, ForeignKey, Index, Trigger)
 RESPELLABLE = frozenset({"default", "generated", "expression"})
 # What a difference of no effect means, by the rule that found it so.
 SAME_EFFECT = {

@@ -278,7 +278,8 @@ class Trigger(Fact):
     # As in CREATE TRIGGER after the name: timing, events, WHEN, function.
     definition: str
     enabled: str = "enabled"
-    constraint: bool = False
+    # A constraint trigger, whose definition says when it is checked.
+    constraint: bool = field(default=False, compare=False)
 
     @property
     def object(self) -> str:

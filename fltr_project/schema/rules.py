@@ -293,8 +293,6 @@ RULES: dict[tuple[type[Fact], str], Judge] = {
     (Setting, "value"): warning(
         "A client that does not set its own {fact.name} may store local time as UTC."
     ),
-    (Setting, "missing"): warning("Clients get the server's own."),
-    (Setting, "extra"): warning("Clients get another value than the server's."),
     (Schema, "missing"): error("Every statement that uses it fails."),
     (Schema, "extra"): _schema_extra,
     (Schema, "owner"): _owner,
@@ -417,7 +415,6 @@ RULES: dict[tuple[type[Fact], str], Judge] = {
     (Trigger, "extra"): error("It runs on writes to {fact.table} that the contract leaves alone."),
     (Trigger, "definition"): error("It runs at other moments, or does something else."),
     (Trigger, "enabled"): _trigger_enabled,
-    (Trigger, "constraint"): error("It runs at another moment of the transaction."),
     (Rule, "missing"): error("Statements on {fact.table} are no longer rewritten."),
     (Rule, "extra"): error("Statements on {fact.table} silently do something else."),
     (Rule, "definition"): error("Statements on {fact.table} are rewritten differently."),

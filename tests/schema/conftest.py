@@ -12,7 +12,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from fltr_project.schema import contract
 from fltr_project.schema.catalog import read_from
-from fltr_project.schema.facts import Catalog
+from fltr_project.schema.facts import Catalog, Function, Trigger
 from tests.conftest import ALIASES, Databases, _copy_settings, _reaching, _server
 
 # Which tables stand in the contract of the other database.
@@ -54,3 +54,18 @@ def shared(_templates: dict[str, str], django_db_blocker: DjangoDbBlocker) -> It
         finally:
             for alias, name in names.items():
                 _server(alias, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def emptied(databases: Databases, alias: str) -> None:
+    """A schema public as CREATE DATABASE makes it."""
+    databases.execute(
+        alias,
+        "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;"
+        "GRANT USAGE ON SCHEMA public TO PUBLIC",
+    )
+
+
+def functions_and_triggers(alias: str) -> tuple[tuple[Function, ...], tuple[Trigger, ...]]:
+    """What the contract wants beyond tables, which other tools carry along as SQL."""
+    expected = contract.load(alias)
+    return expected.of(Function), expected.of(Trigger)

@@ -27,6 +27,19 @@ class Case:
     destructive: bool = False
 
 
+@dataclass(frozen=True)
+class Change:
+    """A case whose expected side is made by statements as well."""
+
+    name: str
+    before: str
+    after: str
+    severity: str
+    kind: str
+    object: str
+    since: int = 15
+
+
 ROLE = "CREATE ROLE cs_drift_role; "
 
 
@@ -42,6 +55,7 @@ def fk(table: str, column: str, clause: str, *, alias: str = "auth") -> str:
 FOREIGN_KEYS = {
     "auth": {
         ("accounts", "user_id"): "accounts_user_id_7f1e1f1e_fk_users_id",
+        ("api_key_credits", "user_id"): "api_key_credits_user_id_6e4138cd_fk_users_id",
         ("api_key_credits", "team_id"): "api_key_credits_team_id_a4ca7482_fk_teams_id",
         ("credit_transactions", "team_id"): "credit_transactions_team_id_a8772007_fk_teams_id",
         ("credit_transactions", "user_id"): "credit_transactions_user_id_5f2ef067_fk_users_id",
@@ -88,6 +102,7 @@ DRIFT = [
     auth('fk_no_action_to_cascade', fk('user_credits', 'team_id', f'teams (id) ON DELETE CASCADE {DEFERRED}'), ERROR, FK, 'user_credits.team_id'),
     auth('fk_no_action_to_restrict', fk('user_credits', 'team_id', 'teams (id) ON DELETE RESTRICT'), ERROR, FK, 'user_credits.team_id'),
     auth('fk_wrong_target', fk('credit_transactions', 'user_id', f'user_credits (user_id) ON DELETE CASCADE {DEFERRED}'), ERROR, FK, 'credit_transactions.user_id'),
+    auth('fk_other_table', fk('api_key_credits', 'user_id', f'teams (id) ON DELETE CASCADE {DEFERRED}'), ERROR, FK, 'api_key_credits.user_id'),
     auth('fk_wrong_target_column', fk('sessions', 'user_id', f'users (email) ON DELETE CASCADE {DEFERRED}'), ERROR, FK, 'sessions.user_id'),
     auth('fk_to_stray_copy', 'CREATE TABLE datasets (id text PRIMARY KEY);' + fk('api_key_credits', 'team_id', f'datasets (id) ON DELETE CASCADE {DEFERRED}'), ERROR, FK, 'api_key_credits.team_id', destructive=True),
     auth('fk_on_update_cascade', fk('sessions', 'user_id', f'users (id) ON DELETE CASCADE ON UPDATE CASCADE {DEFERRED}'), ERROR, FK, 'sessions.user_id'),
@@ -198,6 +213,7 @@ DRIFT = [
     auth('pk_dropped', 'ALTER TABLE verifications DROP CONSTRAINT verifications_pkey', ERROR, KEY, 'verifications'),
     auth('pk_dropped_with_keys', 'ALTER TABLE teams DROP CONSTRAINT teams_pkey CASCADE', ERROR, KEY, 'teams'),
     auth('pk_other_columns', 'ALTER TABLE verifications DROP CONSTRAINT verifications_pkey, ADD PRIMARY KEY (id, identifier)', ERROR, KEY, 'verifications'),
+    auth('pk_other_columns_other_name', 'ALTER TABLE verifications DROP CONSTRAINT verifications_pkey, ADD CONSTRAINT pk PRIMARY KEY (id, identifier)', ERROR, KEY, 'verifications'),
     fltr('pk_to_unique', 'ALTER TABLE documents DROP CONSTRAINT documents_pkey, ADD UNIQUE (id)', ERROR, KEY, 'documents'),
     auth('unique_dropped', 'ALTER TABLE users DROP CONSTRAINT users_email_unique', ERROR, KEY, 'users'),
     fltr('unique_dropped_fltr', 'ALTER TABLE datasets DROP CONSTRAINT datasets_slug_unique', ERROR, KEY, 'datasets'),
@@ -324,6 +340,7 @@ SAME = [
     ('auth', 'check_unequal', 'ALTER TABLE credit_transactions DROP CONSTRAINT credit_transactions_amount_check, ADD CHECK (amount <> 0)'),
     ('auth', 'default_respelled', "ALTER TABLE users ALTER created_at SET DEFAULT (CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"),
     ('fltr', 'column_order', 'ALTER TABLE documents DROP COLUMN mime_type; ALTER TABLE documents ADD COLUMN mime_type text'),
+    ('auth', 'every_key_not_deferrable', """DO $$ DECLARE k record; BEGIN FOR k IN SELECT conrelid::regclass AS t, conname FROM pg_constraint WHERE contype = 'f' LOOP EXECUTE format('ALTER TABLE %s ALTER CONSTRAINT %I NOT DEFERRABLE', k.t, k.conname); END LOOP; END $$"""),
     ('auth', 'comments', "COMMENT ON TABLE users IS 'people'; COMMENT ON COLUMN users.email IS 'lower case'"),
     ('auth', 'django_like_index', 'CREATE INDEX users_email_ab12_like ON users (email text_pattern_ops)'),
     ('auth', 'drizzle_schema', 'CREATE SCHEMA drizzle; CREATE TABLE drizzle.__drizzle_migrations (id serial PRIMARY KEY)'),
@@ -338,5 +355,42 @@ SAME = [
     ('auth', 'dropped_column_left_a_hole', 'ALTER TABLE users ADD COLUMN x text; ALTER TABLE users DROP COLUMN x'),
     ('auth', 'analyzed', 'ANALYZE'),
     ('auth', 'other_database_name_for_utc', "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = %L', current_database(), 'Etc/UTC'); END $$"),
+]
+
+# What the contract has none of: the first statements make the expected database, the second the one
+# that is found.
+CHANGED = [
+    Change('schema_missing', 'CREATE SCHEMA billing', 'SELECT', ERROR, 'schema', 'billing'),
+    Change('extension_missing', EXTENSION, 'SELECT', ERROR, 'extension', 'extension'),
+    Change('type_missing', "CREATE TYPE mood AS ENUM ('a')", 'SELECT', ERROR, 'type', 'mood'),
+    Change('type_definition', "CREATE TYPE mood AS ENUM ('a')", "CREATE TYPE mood AS ENUM ('a', 'b')", ERROR, 'type', 'mood'),
+    Change('type_domain', 'CREATE DOMAIN d AS text', 'CREATE DOMAIN d AS text NOT NULL', ERROR, 'type', 'd'),
+    Change('type_owner', "CREATE TYPE mood AS ENUM ('a')", ROLE + "CREATE TYPE mood AS ENUM ('a'); ALTER TYPE mood OWNER TO cs_drift_role", WARNING, 'type', 'mood'),
+    Change('sequence_missing', 'CREATE SEQUENCE s', 'SELECT', ERROR, 'sequence', 's'),
+    Change('sequence_definition', 'CREATE SEQUENCE s', 'CREATE SEQUENCE s INCREMENT BY 2', ERROR, 'sequence', 's'),
+    Change('sequence_owner', 'CREATE SEQUENCE s', ROLE + 'CREATE SEQUENCE s; ALTER SEQUENCE s OWNER TO cs_drift_role', WARNING, 'sequence', 's'),
+    Change('function_returns_only', "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT NULL'", "CREATE FUNCTION f() RETURNS varchar LANGUAGE sql AS 'SELECT NULL'", ERROR, 'function', 'f()'),
+    Change('function_language_only', "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS ''", "SET LOCAL check_function_bodies = off; CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS ''", ERROR, 'function', 'f()'),
+    Change('function_defaults_only', "CREATE FUNCTION f(a integer) RETURNS void LANGUAGE sql AS ''", "CREATE FUNCTION f(a integer DEFAULT 1) RETURNS void LANGUAGE sql AS ''", ERROR, 'function', 'f('),
+    Change('function_parsed_only', "SET LOCAL check_function_bodies = off; CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'RETURN 1'", 'CREATE FUNCTION f() RETURNS integer LANGUAGE sql RETURN 1', ERROR, 'function', 'f()'),
+    Change('table_inherits', 'CREATE TABLE a (i integer); CREATE TABLE b (i integer)', 'CREATE TABLE a (i integer); CREATE TABLE b (i integer); ALTER TABLE b INHERIT a', ERROR, 'table', 'b'),
+    Change('partition_key', 'CREATE TABLE p (i integer, j integer) PARTITION BY HASH (i)', 'CREATE TABLE p (i integer, j integer) PARTITION BY HASH (j)', ERROR, 'table', 'p'),
+    Change('partition_bound', 'CREATE TABLE p (i integer) PARTITION BY LIST (i); CREATE TABLE q PARTITION OF p FOR VALUES IN (1)', 'CREATE TABLE p (i integer) PARTITION BY LIST (i); CREATE TABLE q PARTITION OF p FOR VALUES IN (2)', ERROR, 'table', 'q'),
+    Change('view_definition', 'CREATE VIEW v AS SELECT id FROM users', 'CREATE VIEW v AS SELECT email AS id FROM users', ERROR, 'table', 'v'),
+    Change('view_missing', 'CREATE VIEW v AS SELECT id FROM users', 'SELECT', ERROR, 'table', 'v'),
+    Change('generated_expression', 'CREATE TABLE g (a integer, b integer GENERATED ALWAYS AS (a + 1) STORED)', 'CREATE TABLE g (a integer, b integer GENERATED ALWAYS AS (a + 2) STORED)', ERROR, 'column', 'g.b'),
+    Change('constraint_trigger_enabled_again', 'ALTER TABLE sessions DISABLE TRIGGER ALL', 'SELECT', ERROR, 'constraint trigger', 'sessions'),
+    Change('constraint_trigger_other_state', 'ALTER TABLE sessions DISABLE TRIGGER ALL', "DO $$ DECLARE t record; BEGIN FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'sessions'::regclass LOOP EXECUTE format('ALTER TABLE sessions ENABLE REPLICA TRIGGER %I', t.tgname); END LOOP; END $$", ERROR, 'constraint trigger', 'sessions'),
+    Change('rule_missing', 'CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING', 'SELECT', ERROR, 'rule', 'r of users'),
+    Change('rule_definition', 'CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING', 'CREATE RULE r AS ON UPDATE TO users DO INSTEAD NOTHING', ERROR, 'rule', 'r of users'),
+    Change('rule_enabled', 'CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING', 'CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING; ALTER TABLE users DISABLE RULE r', ERROR, 'rule', 'r of users'),
+    Change('policy_missing', 'CREATE POLICY p ON users USING (true)', 'SELECT', ERROR, 'policy', 'p of users'),
+    Change('policy_definition', 'CREATE POLICY p ON users USING (true)', 'CREATE POLICY p ON users USING (false)', ERROR, 'policy', 'p of users'),
+    Change('grant_missing', 'GRANT SELECT ON users TO PUBLIC', 'SELECT', WARNING, 'grant', 'users'),
+    Change('grant_more', 'GRANT SELECT ON users TO PUBLIC', 'GRANT SELECT, INSERT ON users TO PUBLIC', WARNING, 'grant', 'users'),
+    Change('grant_less', 'REVOKE UPDATE ON users FROM CURRENT_USER', 'REVOKE UPDATE, DELETE ON users FROM CURRENT_USER', WARNING, 'grant', 'users'),
+    Change('statistics_missing', 'CREATE STATISTICS s ON user_id, team_id FROM credit_transactions', 'SELECT', ERROR, 'other object', 's'),
+    Change('statistics_definition', 'CREATE STATISTICS s ON user_id, team_id FROM credit_transactions', 'CREATE STATISTICS s ON user_id, amount FROM credit_transactions', ERROR, 'other object', 's'),
+    Change('generated_kind', 'CREATE TABLE g (a integer, b integer GENERATED ALWAYS AS (a + 1) STORED)', 'CREATE TABLE g (a integer, b integer GENERATED ALWAYS AS (a + 1) VIRTUAL)', ERROR, 'column', 'g.b', 18),
 ]
 # fmt: on

@@ -9,11 +9,14 @@ import psycopg
 import pytest
 
 from fltr_project.schema import contract
-from fltr_project.schema.compare import Finding, Severity, compare, counts
+from fltr_project.schema.compare import COMPARED, Finding, Severity, compare, counts
+from fltr_project.schema.facts import KINDS, Setting
+from fltr_project.schema.rules import RULES
 from tests.conftest import ALIASES
 
 from .conftest import ELSEWHERE, Shared
-from .drift import DRIFT, EXTENSION, SAME, Case
+from .drift import CHANGED, DRIFT, EXTENSION, SAME, Case, Change
+from .golden import golden, states
 
 
 @contextmanager
@@ -48,6 +51,36 @@ def test_it_finds(case: Case, shared: Shared) -> None:
             assert finding.expected != finding.found, finding
             assert finding.meaning.endswith("."), finding
         assert len({finding.id for finding in findings}) == len(findings)
+
+
+@pytest.mark.parametrize("change", CHANGED, ids=lambda change: change.name)
+def test_it_finds_what_only_the_expected_database_has(change: Change, shared: Shared) -> None:
+    if shared.open["auth"].info.server_version < change.since * 10000:
+        with pytest.raises(psycopg.Error), after(shared, "auth", change.after):
+            pass
+        return
+    with after(shared, "auth", change.before):
+        expected = shared.read("auth")
+    with after(shared, "auth", change.after):
+        findings = compare(expected, shared.read("auth"))
+    assert findings
+    assert {finding.severity for finding in findings} == {change.severity}
+    assert {finding.kind for finding in findings} == {change.kind}
+    assert change.object in findings[0].object
+
+
+def test_ids_and_rules_are_as_before(shared: Shared) -> None:
+    """The ids stand in files of decisions; see golden.py for how to change them."""
+    made = list(states(shared.open))
+    names = {case.name for case in made}
+    expected = [line for line in golden() if line.partition(":")[0] in names]
+    assert [line for case in made for line in case.lines()] == expected
+
+
+def test_every_field_has_a_rule_and_every_rule_a_field() -> None:
+    needed = {(kind, field) for kind, fields in COMPARED.items() for field in fields}
+    whole = {(kind, on) for kind in KINDS for on in ("missing", "extra") if kind is not Setting}
+    assert set(RULES) == needed | whole
 
 
 @pytest.mark.parametrize(("alias", "name", "sql"), SAME, ids=lambda value: value[:40])
