@@ -1,10 +1,11 @@
-"""Read what a live database holds from pg_catalog, in one pipelined round trip.
+"""Read what a live database holds from pg_catalog, in one round trip.
 
 PostgreSQL 15 to 18 give the same facts for the same schema.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,16 @@ from .queries import queries
 
 # Milliseconds a catalog query may take or wait; a catalog of 5,000 tables takes about a second.
 TIMEOUT = 30_000
+# Constants in defaults and checks are printed by these, which a role or a database may have set.
+PRINTING = (
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO, MDY'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+    "SET LOCAL extra_float_digits = 1",
+    "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL quote_all_identifiers = off",
+    "SET LOCAL jit = off",
+)
 type Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -71,27 +82,32 @@ def read_from(
     a tracking program keeps them; ``timeout`` is in milliseconds, ``TIMEOUT`` by default. Raises
     psycopg.Error.
     """
+    wanted = queries(raw.info.server_version // 10000)
+    milliseconds = timeout or TIMEOUT
+    statements = [
+        "SAVEPOINT read_catalog"
+        if nested
+        else "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        # An empty search_path makes the server print every name with its schema.
+        "SET LOCAL search_path = ''",
+        f"SET LOCAL lock_timeout = {milliseconds:d}",
+        f"SET LOCAL statement_timeout = {milliseconds:d}",
+        *PRINTING,
+        *list(wanted.values())[:-1],
+        "SET LOCAL TimeZone TO DEFAULT",
+        wanted["surroundings"],
+        "ROLLBACK TO SAVEPOINT read_catalog" if nested else "ROLLBACK",
+    ]
     rows: Rows = {}
+    names = iter(wanted)
     with psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
-        with raw.pipeline():
-            cursor.execute(
-                "SAVEPOINT read_catalog"
-                if nested
-                else "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-            )
-            # An empty search_path makes the server print every name with its schema.
-            cursor.execute(
-                "SELECT set_config('search_path', '', true), set_config('lock_timeout', %s, true),"
-                " set_config('statement_timeout', %s, true), set_config('jit', 'off', true)",
-                [str(timeout or TIMEOUT)] * 2,
-            )
-            cursors = {
-                name: psycopg.Cursor(raw).execute(query)
-                for name, query in queries(raw.info.server_version // 10000).items()
-            }
-            cursor.execute("ROLLBACK TO SAVEPOINT read_catalog" if nested else "ROLLBACK")
-        for name, answered in cursors.items():
-            rows[name] = answered.fetchall()
+        # One message of several statements: a pipeline costs a plan's description more for each.
+        cursor.execute("; ".join(statements), prepare=False)
+        more: bool | None = True
+        while more:
+            if cursor.description:
+                rows[next(names)] = cursor.fetchall()
+            more = cursor.nextset()
     return _catalog(rows, TRACKING_TABLES - frozenset(contract_tables))
 
 
@@ -107,7 +123,8 @@ def _left_clean(raw: psycopg.Connection[Any], nested: bool) -> Iterator[None]:
 
 
 def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
-    ((time_zone, database, database_owner, extension_objects),) = rows["surroundings"]
+    ((*classes, time_zone, database, database_owner),) = rows["surroundings"]
+    extension_objects, foreign = _without_extensions(rows, *classes)
     owner = _usual_owner(rows["relations"], database_owner)
     usual = _Usual(owner)
     facts = [
@@ -120,9 +137,10 @@ def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
         *_indexes(rows),
         *_triggers(rows),
         *_grants(rows, usual),
-        *(Other("", *row) for row in rows["others"]),
+        *(Other("", *words) for _, _, *words in rows["others"]),
     ]
-    kept = [fact for fact in facts if fact.table not in tracking]
+    left_out = tracking | foreign
+    kept = [fact for fact in facts if fact.table not in left_out]
     # Stable: within a kind the server's rows are put in the order of their identity.
     order = {kind: place for place, kind in enumerate(KINDS)}
     kept.sort(key=lambda fact: (order[type(fact)], fact.identity))
@@ -135,6 +153,26 @@ def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
         owner=owner,
         database=database,
     )
+
+
+def _without_extensions(
+    rows: Rows, classes: int, functions: int, types: int, schemas: int
+) -> tuple[int, frozenset[str]]:
+    """Take what belongs to an extension out of the rows; how much it is, and which tables."""
+    members = set(rows["extension_members"])
+    if not rows["extensions"]:
+        return 0, frozenset()
+    for name, catalog in (
+        ("functions", functions),
+        ("types", types),
+        ("schemas", schemas),
+        ("sequences", classes),
+    ):
+        rows[name] = [row for row in rows[name] if (catalog, row[0]) not in members]
+    rows["others"] = [row for row in rows["others"] if row[:2] not in members]
+    tables = frozenset(row[1] for row in rows["relations"] if (classes, row[0]) in members)
+    rows["relations"] = [row for row in rows["relations"] if row[1] not in tables]
+    return len(members), tables
 
 
 class _Usual(dict[str, str]):
@@ -158,7 +196,7 @@ def _usual_owner(relations: list[tuple[Any, ...]], database_owner: str) -> str:
 
 
 def _schemas(rows: Rows, usual: _Usual) -> Iterator[Fact]:
-    for name, owner, tables in rows["schemas"]:
+    for _, name, owner, tables, *_ in rows["schemas"]:
         if name not in TRACKING_SCHEMAS:
             yield Schema("", name, usual[owner], tables)
     for (name,) in rows["extensions"]:
@@ -166,9 +204,10 @@ def _schemas(rows: Rows, usual: _Usual) -> Iterator[Fact]:
 
 
 def _types_and_functions(rows: Rows, usual: _Usual) -> Iterator[Fact]:
-    for name, definition, owner in rows["types"]:
+    for _, name, definition, _, _, owner in rows["types"]:
         yield Type("", name, definition, usual[owner])
     for (
+        _,
         name,
         arguments,
         kind,
@@ -183,6 +222,8 @@ def _types_and_functions(rows: Rows, usual: _Usual) -> Iterator[Fact]:
         parallel,
         leakproof,
         defaults,
+        _,
+        _,
         owner,
     ) in rows["functions"]:
         yield Function(
@@ -206,6 +247,7 @@ def _types_and_functions(rows: Rows, usual: _Usual) -> Iterator[Fact]:
 
 def _tables(rows: Rows, usual: _Usual) -> Iterator[Fact]:
     for (
+        _,
         name,
         kind,
         persistence,
@@ -217,6 +259,8 @@ def _tables(rows: Rows, usual: _Usual) -> Iterator[Fact]:
         partition_bound,
         options,
         definition,
+        _,
+        _,
         owner,
     ) in rows["relations"]:
         yield Table(
@@ -237,12 +281,20 @@ def _tables(rows: Rows, usual: _Usual) -> Iterator[Fact]:
 
 def _columns(rows: Rows, usual: _Usual) -> Iterator[Fact]:
     owned: dict[tuple[str, str], tuple[str, str]] = {}
-    for name, table, column, qualified, definition, owner in rows["sequences"]:
+    for _, name, table, column, qualified, definition, _, _, owner in rows["sequences"]:
         if table is None:
             yield Sequence("", name, definition, usual[owner])
         else:
             owned[table, column] = (qualified, definition)
+    # From PostgreSQL 18 on a NOT NULL can be waiting to be validated: relation, column, name.
+    not_valid = {
+        (relation, key[0]): name
+        for _, kind, name, *_, relation, _, key, _, _ in rows["constraints"]
+        if kind == "n"
+    }
     for (
+        relation,
+        number,
         table,
         name,
         type_,
@@ -251,8 +303,9 @@ def _columns(rows: Rows, usual: _Usual) -> Iterator[Fact]:
         identity,
         generated,
         collation,
-        not_null_name,
+        _,
     ) in rows["columns"]:
+        not_null_name = not_valid.get((relation, number))
         kind = IDENTITY[identity]
         default = None if generated else expression
         sequence_name = sequence = None
@@ -281,6 +334,12 @@ def _columns(rows: Rows, usual: _Usual) -> Iterator[Fact]:
 
 
 def _constraints(rows: Rows) -> Iterator[Fact]:
+    names = {(row[0], row[1]): row[3] for row in rows["columns"]}
+
+    def named(relation: int, numbers: list[int]) -> tuple[str, ...]:
+        # A table of another schema is not among those that were read.
+        return tuple(names.get((relation, number), f"column {number}") for number in numbers)
+
     for (
         table,
         kind,
@@ -295,10 +354,15 @@ def _constraints(rows: Rows) -> Iterator[Fact]:
         on_delete,
         on_update,
         match,
+        relation,
+        target_relation,
         columns,
         target_columns,
         delete_columns,
     ) in rows["constraints"]:
+        if kind == "n":
+            # Told with its column.
+            continue
         if kind != "f":
             # An exclusion constraint is never inherited, which says nothing about this one. What
             # is not enforced is never valid; it is told once.
@@ -307,10 +371,13 @@ def _constraints(rows: Rows) -> Iterator[Fact]:
             continue
         yield ForeignKey(
             table,
-            tuple(columns),
+            named(relation, columns),
             target.removeprefix("public."),
-            tuple(target_columns),
-            ACTIONS[on_delete] + (f" ({', '.join(delete_columns)})" if delete_columns else ""),
+            named(target_relation, target_columns),
+            ACTIONS[on_delete]
+            + (
+                f" ({', '.join(sorted(named(relation, delete_columns)))})" if delete_columns else ""
+            ),
             ACTIONS[on_update],
             MATCHES[match],
             _deferrable(deferrable, deferred),
@@ -377,24 +444,62 @@ def _triggers(rows: Rows) -> Iterator[Fact]:
 
 def _grants(rows: Rows, usual: _Usual) -> Iterator[Fact]:
     found: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
-    # Before somebody changes its rights, every new database has these on schema public.
-    built_in = {("PUBLIC", "USAGE", False)}
-    for table, on, role, privilege, revoked in rows["grants"]:
-        entry = found.setdefault((table, on, usual[role]), (set(), set()))
-        entry[revoked].add(privilege)
-    on_schema = {
-        (role, privilege, revoked) for _, _, role, privilege, revoked in rows["schema_grants"]
-    }
-    for role, privilege, revoked in on_schema - built_in:
-        found.setdefault(("", "SCHEMA public", usual[role]), (set(), set()))[revoked].add(privilege)
-    has_public = any(name == "public" for name, *_ in rows["schemas"])
-    if has_public and not built_in <= on_schema:
-        found.setdefault(("", "SCHEMA public", "PUBLIC"), (set(), set()))[True].add("USAGE")
+    for table, on, column, actual, usually in _lists(rows):
+        has, had = _privileges(actual, column), _privileges(usually, column)
+        for is_revoked, entries in ((False, has - had), (True, had - has)):
+            for role, privilege in entries:
+                key = (table, on, usual[role])
+                found.setdefault(key, (set(), set()))[is_revoked].add(privilege)
     for creator, kind, role, privilege in rows["default_privileges"]:
         on = f"new {OBJECT_TYPES[kind]} of {usual[creator] or 'the owner'}"
         found.setdefault(("", on, usual[role]), (set(), set()))[False].add(privilege)
     for (table, on, role), (granted, revoked) in found.items():
         yield Grants(table, on, role, tuple(sorted(granted)), tuple(sorted(revoked)))
+
+
+def _lists(rows: Rows) -> Iterator[tuple[str, str, str, list[str], list[str]]]:
+    """Access control lists that somebody has changed: table, what, column, now, at its creation."""
+    for _, name, *_, now, before, _ in rows["relations"]:
+        if now is not None:
+            yield name, f"TABLE public.{quoted(name)}", "", now, before
+    for _, _, table, column, *_, now in rows["columns"]:
+        if now is not None:
+            yield table, f"TABLE public.{quoted(table)}", f" ({quoted(column)})", now, []
+    for _, name, table, *_, now, before, _ in rows["sequences"]:
+        if now is not None:
+            yield table or "", f"SEQUENCE public.{quoted(name)}", "", now, before
+    for _, name, arguments, kind, *_, now, before, _ in rows["functions"]:
+        if now is not None:
+            word = "PROCEDURE" if kind == "p" else "FUNCTION"
+            yield "", f"{word} public.{quoted(name)}({arguments})", "", now, before
+    for _, name, _, now, before, _ in rows["types"]:
+        if now is not None:
+            yield "", f"TYPE public.{quoted(name)}", "", now, before
+    for _, name, _, _, now, before in rows["schemas"]:
+        if name == "public":
+            # The server gives it USAGE for everybody, which acldefault() does not know.
+            yield "", "SCHEMA public", "", now or [], [*before, "=U/"]
+
+
+def quoted(word: str) -> str:
+    """An identifier as GRANT takes it, in quotes where it needs them."""
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", word):
+        return word
+    return '"' + word.replace('"', '""') + '"'
+
+
+def _privileges(entries: list[str], column: str) -> set[tuple[str, str]]:
+    """Who may do what, from the text of an access control list: ``role=arw*/grantor``."""
+    privileges = set()
+    for entry in entries:
+        match = _ACL.match(entry)
+        if match is None:
+            raise ValueError(f"an access control entry of another form: {entry!r}")
+        role = (match[1] or "").replace('""', '"') or match[2] or "PUBLIC"
+        for letter, option in _LETTER.findall(match[3]):
+            word = PRIVILEGES.get(letter, letter) + column
+            privileges.add((role, f"{word} WITH GRANT OPTION" if option else word))
+    return privileges
 
 
 def _deferrable(deferrable: bool, deferred: bool) -> str:
@@ -430,4 +535,19 @@ IDENTITY = {"": None, "a": "always", "d": "by default"}
 VOLATILITY = {"i": "immutable", "s": "stable", "v": "volatile"}
 PARALLEL = {"u": "unsafe", "r": "restricted", "s": "safe"}
 COMMANDS = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
+PRIVILEGES = {
+    "r": "SELECT",
+    "a": "INSERT",
+    "w": "UPDATE",
+    "d": "DELETE",
+    "D": "TRUNCATE",
+    "x": "REFERENCES",
+    "t": "TRIGGER",
+    "m": "MAINTAIN",
+    "X": "EXECUTE",
+    "U": "USAGE",
+    "C": "CREATE",
+}
+_ACL = re.compile(r'^(?:"((?:[^"]|"")*)"|([^"=]*))=([a-zA-Z*]*)/')
+_LETTER = re.compile(r"([a-zA-Z])(\*?)")
 OBJECT_TYPES = {"r": "tables", "S": "sequences", "f": "functions", "T": "types", "n": "schemas"}

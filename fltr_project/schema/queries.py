@@ -1,7 +1,7 @@
 """The catalog queries, one a kind of thing; together they are one round trip.
 
-Each looks at schema ``public`` and leaves out what belongs to an extension. Every name is printed
-with its schema, because the session's search_path is empty.
+Each looks at schema ``public``. Every name is printed with its schema, because the session's
+search_path is empty. They are kept simple: below a hundred tables, planning is what they cost.
 """
 
 from __future__ import annotations
@@ -9,47 +9,19 @@ from __future__ import annotations
 PUBLIC = "(SELECT oid FROM pg_namespace WHERE nspname = 'public')"
 
 
-def _own(alias: str, catalog: str) -> str:
-    """A condition: the thing belongs to no extension."""
-    return (
-        f"NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass"
-        f" AND e.objid = {alias}.oid AND e.deptype = 'e')"
-    )
-
-
-def _grants(what: str, acl: str, on: str, of: str, kind: str, owner: str, column: str) -> str:
-    """Privileges of ``what`` beyond those its creation gives, and those taken away from them."""
-    given = (
-        f"SELECT grantee, privilege_type, is_grantable FROM aclexplode({acl})",
-        f"SELECT grantee, privilege_type, is_grantable FROM aclexplode(acldefault('{kind}', {owner}))",
-    )
-    return f"""
-        SELECT {of}, {on}, coalesce(pg_get_userbyid(nullif(g.grantee, 0)), 'PUBLIC'),
-               g.privilege_type || {column}
-                   || CASE WHEN g.is_grantable AND g.grantee <> {owner}
-                           THEN ' WITH GRANT OPTION' ELSE '' END,
-               g.revoked
-        FROM {what}, LATERAL (
-            SELECT *, false AS revoked FROM ({given[0]} EXCEPT {given[1]}) AS more
-            UNION ALL
-            SELECT *, true FROM ({given[1]} EXCEPT {given[0]}) AS less
-        ) AS g (grantee, privilege_type, is_grantable, revoked)
-    """
+def rights(acl: str, kind: str, owner: str) -> str:
+    """The access control list, and the one of its creation; none where nobody has changed it."""
+    default = f"acldefault('{kind}', {owner})"
+    return f"{acl}::text[], CASE WHEN {acl} IS NOT NULL THEN {default}::text[] END"
 
 
 def queries(major: int) -> dict[str, str]:
     """The queries by name, for a server of the given major version."""
     enforced = "con.conenforced" if major >= 18 else "true"
-    invalid_not_null = (
-        "(SELECT conrelid, conkey[1] AS number, conname FROM pg_constraint"
-        " WHERE contype = 'n' AND NOT convalidated)"
-        if major >= 18
-        else "(SELECT 0::oid AS conrelid, 0 AS number, NULL::name AS conname LIMIT 0)"
-    )
-    in_public = f"c.relnamespace = {PUBLIC} AND {_own('c', 'pg_class')}"
+    in_public = f"c.relnamespace = {PUBLIC}"
     return {
         "relations": f"""
-            SELECT c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
+            SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
                    c.relreplident,
                    CASE WHEN c.relhassubclass OR c.relispartition OR c.relkind = 'r' THEN array(
                        SELECT i.inhparent::regclass::text FROM pg_inherits i
@@ -58,22 +30,22 @@ def queries(major: int) -> dict[str, str]:
                    pg_get_expr(c.relpartbound, c.oid),
                    c.reloptions,
                    CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END,
+                   {rights("c.relacl", "r", "c.relowner")},
                    pg_get_userbyid(c.relowner)
             FROM pg_class c
             WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND {in_public}
         """,
         "columns": f"""
-            SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+            SELECT a.attrelid, a.attnum, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                    CASE WHEN a.atthasdef THEN pg_get_expr(d.adbin, d.adrelid) END,
                    a.attidentity, a.attgenerated,
-                   CASE WHEN a.attcollation <> t.typcollation
+                   -- 100 is the default collation, 0 that of types without one.
+                   CASE WHEN a.attcollation NOT IN (0, 100)
                         THEN a.attcollation::regcollation::text END,
-                   n.conname
+                   a.attacl::text[]
             FROM pg_class c
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-            JOIN pg_type t ON t.oid = a.atttypid
             LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-            LEFT JOIN {invalid_not_null} n ON n.conrelid = a.attrelid AND n.number = a.attnum
             WHERE c.relkind IN ('r', 'p', 'f') AND {in_public}
         """,
         "constraints": f"""
@@ -83,22 +55,10 @@ def queries(major: int) -> dict[str, str]:
                                     WHEN 'x' THEN pg_get_constraintdef(con.oid) END,
                    CASE con.contype WHEN 'f' THEN con.confrelid::regclass::text END,
                    con.confdeltype, con.confupdtype, con.confmatchtype,
-                   CASE con.contype WHEN 'f' THEN array(
-                       SELECT a.attname::text
-                       FROM unnest(con.conkey) WITH ORDINALITY k (number, place)
-                       JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                       ORDER BY k.place) END,
-                   CASE con.contype WHEN 'f' THEN array(
-                       SELECT a.attname::text
-                       FROM unnest(con.confkey) WITH ORDINALITY k (number, place)
-                       JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.number
-                       ORDER BY k.place) END,
-                   CASE WHEN con.confdelsetcols IS NOT NULL THEN array(
-                       SELECT a.attname::text FROM unnest(con.confdelsetcols) AS k (number)
-                       JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                       ORDER BY a.attname) END
+                   con.conrelid, con.confrelid, con.conkey, con.confkey, con.confdelsetcols
             FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid
-            WHERE con.contype IN ('c', 'f', 'x') AND con.conparentid = 0 AND {in_public}
+            WHERE (con.contype IN ('c', 'f', 'x') OR con.contype = 'n' AND NOT con.convalidated)
+              AND con.conparentid = 0 AND {in_public}
         """,
         "indexes": f"""
             SELECT c.relname, i.relname, pg_get_indexdef(x.indexrelid),
@@ -131,34 +91,35 @@ def queries(major: int) -> dict[str, str]:
         """,
         "policies": f"""
             SELECT c.relname, p.polname, p.polcmd, p.polpermissive,
-                   array(SELECT coalesce(quote_ident(r.rolname), 'PUBLIC')
-                         FROM unnest(p.polroles) AS k (role)
-                         LEFT JOIN pg_roles r ON r.oid = k.role ORDER BY 1),
+                   array(SELECT CASE k.role WHEN 0 THEN 'PUBLIC'
+                                ELSE quote_ident(pg_get_userbyid(k.role)) END
+                         FROM unnest(p.polroles) AS k (role) ORDER BY 1),
                    pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
             FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
             WHERE {in_public}
         """,
         "functions": f"""
-            SELECT p.proname, pg_get_function_identity_arguments(p.oid), p.prokind,
+            SELECT p.oid, p.proname, pg_get_function_identity_arguments(p.oid), p.prokind,
                    coalesce(pg_get_function_result(p.oid), ''), l.lanname,
                    coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), p.prosqlbody IS NOT NULL,
                    p.prosecdef, p.proconfig, p.provolatile, p.proisstrict, p.proparallel,
                    p.proleakproof,
                    CASE WHEN p.pronargdefaults > 0 THEN pg_get_function_arguments(p.oid) ELSE '' END,
+                   {rights("p.proacl", "f", "p.proowner")},
                    pg_get_userbyid(p.proowner)
             FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
             WHERE p.pronamespace = {PUBLIC} AND p.prokind IN ('f', 'p')
-              AND {_own("p", "pg_proc")}
               -- A range type brings its constructors along.
               AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
                               AND i.objid = p.oid AND i.deptype = 'i')
         """,
         # A sequence of a column belongs to the column; one of an extension to the extension.
         "sequences": f"""
-            SELECT c.relname, t.relname, a.attname, c.oid::regclass::text,
+            SELECT c.oid, c.relname, t.relname, a.attname, c.oid::regclass::text,
                    format('AS %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s %s',
                           s.seqtypid::regtype, s.seqincrement, s.seqmin, s.seqmax, s.seqstart,
                           s.seqcache, CASE WHEN s.seqcycle THEN 'CYCLE' ELSE 'NO CYCLE' END),
+                   {rights("c.relacl", "s", "c.relowner")},
                    pg_get_userbyid(c.relowner)
             FROM pg_class c
             JOIN pg_sequence s ON s.seqrelid = c.oid
@@ -170,7 +131,7 @@ def queries(major: int) -> dict[str, str]:
             WHERE c.relkind = 'S' AND {in_public}
         """,
         "types": f"""
-            SELECT t.typname, CASE t.typtype
+            SELECT t.oid, t.typname, CASE t.typtype
                 WHEN 'e' THEN (
                     SELECT 'ENUM (' || coalesce(string_agg(quote_literal(e.enumlabel), ', '
                         ORDER BY e.enumsortorder), '') || ')'
@@ -191,25 +152,27 @@ def queries(major: int) -> dict[str, str]:
                       FROM pg_attribute a
                       WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)
                 END,
+                {rights("t.typacl", "T", "t.typowner")},
                 pg_get_userbyid(t.typowner)
             FROM pg_type t
             LEFT JOIN pg_class c ON c.oid = t.typrelid
             LEFT JOIN pg_type b ON b.oid = t.typbasetype
-            WHERE t.typnamespace = {PUBLIC} AND {_own("t", "pg_type")}
+            WHERE t.typnamespace = {PUBLIC}
               AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
         """,
-        "schemas": rf"""
-            SELECT n.nspname, pg_get_userbyid(n.nspowner),
+        "schemas": r"""
+            SELECT n.oid, n.nspname, pg_get_userbyid(n.nspowner),
                    (SELECT count(*) FROM pg_class c
-                    WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f', 'm'))::int
+                    WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f', 'm'))::int,
+                   n.nspacl::text[], acldefault('n', n.nspowner)::text[]
             FROM pg_namespace n
             WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
-              AND {_own("n", "pg_namespace")}
         """,
         "extensions": "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'",
         "others": f"""
-            SELECT o.type, o.identity, CASE d.classid WHEN 'pg_statistic_ext'::regclass
-                THEN pg_get_statisticsobjdef(d.objid) ELSE '' END
+            SELECT d.classid::bigint, d.objid, o.type, o.identity,
+                   CASE d.classid WHEN 'pg_statistic_ext'::regclass
+                   THEN pg_get_statisticsobjdef(d.objid) ELSE '' END
             FROM pg_depend d, pg_identify_object(d.classid, d.objid, 0) o
             WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = {PUBLIC}
               AND (d.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass,
@@ -217,101 +180,32 @@ def queries(major: int) -> dict[str, str]:
                                      'pg_default_acl'::regclass)
                    OR d.classid = 'pg_proc'::regclass AND EXISTS (
                        SELECT FROM pg_proc p WHERE p.oid = d.objid AND p.prokind IN ('a', 'w')))
-              AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = d.classid
-                              AND e.objid = d.objid AND e.deptype = 'e')
             UNION ALL
-            SELECT 'event trigger', quote_ident(evtname),
+            SELECT 'pg_event_trigger'::regclass::bigint, oid, 'event trigger', quote_ident(evtname),
                    'ON ' || evtevent || ' EXECUTE FUNCTION ' || evtfoid::regproc || '() enabled '
                        || evtenabled::text
-            FROM pg_event_trigger v WHERE {_own("v", "pg_event_trigger")}
+            FROM pg_event_trigger
         """,
-        "grants": " UNION ALL ".join(
-            (
-                _grants(
-                    "pg_class c",
-                    "c.relacl",
-                    "format('TABLE public.%I', c.relname)",
-                    "c.relname",
-                    "r",
-                    "c.relowner",
-                    "''",
-                )
-                + f"WHERE c.relacl IS NOT NULL AND c.relkind <> 'S' AND {in_public}",
-                _grants(
-                    "pg_class c",
-                    "c.relacl",
-                    "format('SEQUENCE public.%I', c.relname)",
-                    "''",
-                    "s",
-                    "c.relowner",
-                    "''",
-                )
-                + f"WHERE c.relacl IS NOT NULL AND c.relkind = 'S' AND {in_public}",
-                _grants(
-                    "pg_attribute a JOIN pg_class c ON c.oid = a.attrelid",
-                    "a.attacl",
-                    "format('TABLE public.%I', c.relname)",
-                    "c.relname",
-                    "c",
-                    "c.relowner",
-                    "format(' (%I)', a.attname)",
-                )
-                + f"WHERE a.attacl IS NOT NULL AND a.attnum > 0 AND NOT a.attisdropped AND {in_public}",
-                _grants(
-                    "pg_proc p",
-                    "p.proacl",
-                    "format('%s public.%I(%s)', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE"
-                    " 'FUNCTION' END, p.proname, pg_get_function_identity_arguments(p.oid))",
-                    "''",
-                    "f",
-                    "p.proowner",
-                    "''",
-                )
-                + f"WHERE p.proacl IS NOT NULL AND p.pronamespace = {PUBLIC} AND {_own('p', 'pg_proc')}",
-                _grants(
-                    "pg_type t",
-                    "t.typacl",
-                    "format('TYPE public.%I', t.typname)",
-                    "''",
-                    "T",
-                    "t.typowner",
-                    "''",
-                )
-                + f"WHERE t.typacl IS NOT NULL AND t.typnamespace = {PUBLIC} AND {_own('t', 'pg_type')}",
-            )
-        ),
-        # The server gives schema public USAGE for everybody, which acldefault() does not know.
-        "schema_grants": _grants(
-            "pg_namespace n",
-            "n.nspacl",
-            "'SCHEMA public'",
-            "''",
-            "n",
-            "n.nspowner",
-            "''",
-        )
-        + "WHERE n.nspname = 'public' AND n.nspacl IS NOT NULL",
+        "extension_members": """
+            SELECT classid::bigint, objid FROM pg_depend
+            WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+        """,
         "default_privileges": f"""
             SELECT pg_get_userbyid(d.defaclrole), d.defaclobjtype,
                    coalesce(pg_get_userbyid(nullif(a.grantee, 0)), 'PUBLIC'), a.privilege_type
             FROM pg_default_acl d, aclexplode(d.defaclacl) a
             WHERE d.defaclnamespace = {PUBLIC}
         """,
+        # Last: with the session's own TimeZone, which is what a client gets that sets none.
         "surroundings": """
-            SELECT coalesce(
-                       (SELECT split_part(setting, '=', 2)
-                        FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
-                             unnest(s.setconfig) AS setting
-                        WHERE d.datname = current_database() AND s.setrole = 0
-                          AND lower(setting) LIKE 'timezone=%'),
-                       (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')),
-                   current_database(),
-                   (SELECT pg_get_userbyid(datdba) FROM pg_database
-                    WHERE datname = current_database()),
-                   (SELECT count(*) FROM pg_depend d WHERE d.deptype = 'e'
-                      AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass,
-                                        'pg_type'::regclass)
-                      AND NOT EXISTS (SELECT FROM pg_extension x WHERE x.oid = d.refobjid
-                                      AND x.extname = 'plpgsql'))::int
+            SELECT 'pg_class'::regclass::bigint, 'pg_proc'::regclass::bigint,
+                   'pg_type'::regclass::bigint, 'pg_namespace'::regclass::bigint,
+                   coalesce((SELECT split_part(setting, '=', 2)
+                             FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
+                             WHERE s.setdatabase = d.oid AND s.setrole = 0
+                               AND lower(setting) LIKE 'timezone=%'),
+                            current_setting('TimeZone')),
+                   d.datname, pg_get_userbyid(d.datdba)
+            FROM pg_database d WHERE d.datname = current_database()
         """,
     }
