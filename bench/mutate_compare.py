@@ -26,7 +26,7 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402
 
-from fltr_project.schema import compare, rules  # noqa: E402
+from fltr_project.schema import compare, equivalences, rules  # noqa: E402
 from tests.conftest import ALIASES, Databases, _reaching, _server  # noqa: E402
 from tests.schema.golden import PATH, State, golden, states  # noqa: E402
 
@@ -58,8 +58,8 @@ def mutations() -> list[tuple[str, dict[Any, Any], Any]]:
         (rules.rule_id(*key), rules.RULES, key) for key in rules.RULES
     ]
     for word, table in (
-        ("pairing", compare.PAIRINGS),
-        ("equivalence", compare.EQUIVALENCES),
+        ("pairing", equivalences.PAIRINGS),
+        ("equivalence", equivalences.EQUIVALENCES),
         ("same effect", compare.SAME_EFFECT),
     ):
         removable += [(f"{word} {key!r}", table, key) for key in table]

@@ -1,62 +1,35 @@
 """Compare a live catalog with the contract, by structure: what is missing, differs or is too much.
 
 How bad a difference is and what it means stands in ``rules``; what counts as the same thing in other
-words stands here, in ``PAIRINGS`` and ``EQUIVALENCES``.
+words stands in ``equivalences``.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
-from . import aside, rules
+from . import rules
 from .describe import describe, slug
+from .equivalences import EQUIVALENCES, PAIRINGS
 from .expressions import canonical
 from .facts import (
     KINDS,
     Catalog,
     Check,
-    Column,
     Fact,
     ForeignKey,
     Index,
     Key,
-    Schema,
     Table,
     Trigger,
-    plain_columns,
 )
-from .facts import Sequence as SequenceFact
+from .findings import Difference, Finding, Sides
 from .rules import Severity, Verdict
 
 __all__ = ["Difference", "Finding", "Severity", "compare", "counts", "differences", "worst"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One difference: ``expected`` and ``found`` are None for what should not be or is not there."""
-
-    id: str
-    severity: Severity
-    kind: str
-    object: str
-    expected: str | None
-    found: str | None
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A finding with the facts that it was made from, of which at least one is there."""
-
-    finding: Finding
-    # The rule that decided, as "column.type"; "names" and the like for those of no effect.
-    rule: str
-    want: Fact | None
-    have: Fact | None
-    changed: tuple[str, ...] = ()
 
 
 def compare(
@@ -89,18 +62,15 @@ def differences(
     )
 
 
-class _Comparison:
+class _Comparison(Sides):
     def __init__(self, expected: Catalog, found: Catalog, elsewhere: Mapping[str, str]) -> None:
-        self.expected, self.found, self.elsewhere = _by_kind(expected), _by_kind(found), elsewhere
+        super().__init__(expected, found, elsewhere)
         wanted = {fact.table: fact for fact in self.expected[Table]}
         there = {fact.table: fact for fact in self.found[Table]}
         # A table's own parts are no news where it is missing, extra, or something else: a view.
         shared = wanted.keys() & there.keys()
         swapped = {name for name in shared if wanted[name].type != there[name].type}
         self._silent = swapped | (wanted.keys() ^ there.keys())
-        self.types: dict[str, dict[str, str]] = defaultdict(dict)
-        for column in (*self.expected[Column], *self.found[Column]):
-            self.types[column.table][column.name] = column.type
 
     def run(self) -> list[Difference]:
         results: list[Difference] = []
@@ -139,7 +109,7 @@ class _Comparison:
             pairs += more
         return same, pairs, unmatched, left
 
-    def _keyed(self, pairing: Callable[[Any, _Comparison], Any]) -> Callable[[Any], Any]:
+    def _keyed(self, pairing: Callable[[Any, Sides], Any]) -> Callable[[Any], Any]:
         return lambda fact: pairing(fact, self)
 
     def _names(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[Difference]:
@@ -181,13 +151,6 @@ class _Comparison:
             return False
         types = self.types[fact.table]
         return canonical(wanted, types) == canonical(there, types)
-
-
-def _by_kind(catalog: Catalog) -> dict[type[Fact], list[Any]]:
-    groups: dict[type[Fact], list[Any]] = {kind: [] for kind in KINDS}
-    for fact in catalog.facts:
-        groups[type(fact)].append(fact)
-    return groups
 
 
 def _match(
@@ -256,197 +219,12 @@ def _note(rule: str, want: Fact, have: Fact, expected: str, found: str) -> Diffe
     return replace(difference, finding=finding)
 
 
-# --- which facts are the same thing, in the order of preference
-
-
-def _identity(fact: Fact, here: _Comparison) -> Any:
-    return fact.identity
-
-
-def _spelling(fact: Fact, here: _Comparison) -> Any:
-    """The same condition in other words."""
-    if not isinstance(fact, Check):
-        return None
-    return fact.table, canonical(fact.expression, here.types[fact.table])
-
-
-def _name(fact: Fact, here: _Comparison) -> Any:
-    """Only where structure fails: a check, key or index of the same name is the same one, changed."""
-    return (fact.table, fact.name) if isinstance(fact, Key | Check | Index) else None
-
-
-def _primary(fact: Fact, here: _Comparison) -> Any:
-    """A table has one primary key, so another one is that, changed."""
-    return fact.table if isinstance(fact, Key) and fact.primary else None
-
-
-def _work(fact: Fact, here: _Comparison) -> Any:
-    """A trigger that does the same at the same moment, by another name."""
-    return (fact.table, fact.definition) if isinstance(fact, Trigger) else None
-
-
-PAIRINGS: dict[str, Callable[[Any, _Comparison], Any]] = {
-    "identity": _identity,
-    "spelling": _spelling,
-    "primary": _primary,
-    "name": _name,
-    "work": _work,
-}
 NAMED: tuple[type[Fact], ...] = (Key, Check, ForeignKey, Index, Trigger)
 RESPELLABLE = frozenset({"default", "generated", "expression"})
 # What a difference of no effect means, by the rule that found it so.
 SAME_EFFECT = {
     "names": "It does the same under another name, or as an index in place of a constraint.",
     "spelling": "It says the same in other words.",
-}
-
-
-# --- differences that mean less, or nothing, beside the others
-
-
-def _less(difference: Difference, severity: Severity, meaning: str, rule: str) -> Difference:
-    finding = replace(difference.finding, severity=severity, meaning=meaning)
-    return replace(difference, finding=finding, rule=rule)
-
-
-def _served_by_key(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """A missing index is no loss where a unique one on the same columns does its work."""
-    serving = {(key.table, key.definition) for key in here.found[Key] if key.valid}
-    return [
-        each
-        for each in results
-        if not (each.rule == "index.missing" and each.want and each.want.identity in serving)
-    ]
-
-
-def _used_sequence(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """A sequence that gives a column its default is told with the column."""
-    defaults = [column.default for column in here.found[Column] if column.default]
-    return [
-        each
-        for each in results
-        if not (
-            isinstance(each.have, SequenceFact)
-            and each.rule == "sequence.extra"
-            and any(
-                default.startswith("nextval(") and each.have.name in default for default in defaults
-            )
-        )
-    ]
-
-
-def _implied_key(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """An extra key refuses nothing where a key of the contract on fewer columns refuses it already."""
-    promised = [
-        (key.table, set(columns), key)
-        for key in here.expected[Key]
-        if (columns := plain_columns(key.definition)) and " WHERE " not in key.definition
-    ]
-
-    def implied(have: Fact | None) -> bool:
-        columns = plain_columns(have.definition) if isinstance(have, Key) else None
-        return columns is not None and any(
-            table == have.table and fewer <= set(columns)
-            for table, fewer, _ in promised
-            if have is not None
-        )
-
-    meaning = (
-        "It refuses nothing that another key does not; it costs time on every write, and space."
-    )
-    return [
-        _less(each, Severity.WARNING, meaning, "key.implied")
-        if each.rule == "key.extra" and implied(each.have)
-        else each
-        for each in results
-    ]
-
-
-def _repeated(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """A second foreign key or check that says what one of the contract says changes nothing."""
-
-    def says(fact: Any) -> Any:
-        if isinstance(fact, ForeignKey):
-            return (fact.table, fact.columns, fact.rule, fact.on_update, fact.match)
-        return _spelling(fact, here)
-
-    told = {says(fact) for kind in (ForeignKey, Check) for fact in here.expected[kind]}
-    meaning = "It repeats one of the contract: nothing more is refused, and every write pays twice."
-    return [
-        _less(each, Severity.WARNING, meaning, f"{each.rule}-repeated")
-        if each.rule in {"foreign-key.extra", "check.extra"} and says(each.have) in told
-        else each
-        for each in results
-    ]
-
-
-def _django_like(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """Django gives every unique or indexed text column a second index, for LIKE."""
-    meaning = "Django's own index for LIKE on a text column; it costs a little time on writes."
-    return [
-        _less(each, Severity.NOTE, meaning, "django-like")
-        if isinstance(each.have, Index)
-        and each.rule == "index.extra"
-        and each.have.name.endswith("_like")
-        and "_pattern_ops)" in each.have.definition
-        else each
-        for each in results
-    ]
-
-
-def _one_convention(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """Foreign keys that are all deferrable in another way come from another tool, not from drift."""
-    deferrable = [
-        each
-        for each in results
-        if isinstance(each.have, ForeignKey) and each.changed == ("deferrable",)
-    ]
-    found = {key.deferrable for key in here.found[ForeignKey]}
-    if len(found) != 1 or len(deferrable) < 2 or len(deferrable) != len(here.found[ForeignKey]):
-        return results
-    moment = "at each statement" if found == {"NOT DEFERRABLE"} else "at another moment"
-    meaning = f"All foreign keys here are checked {moment}: the habit of the tool that made them."
-    return [
-        _less(each, Severity.NOTE, meaning, "deferrable-convention") if each in deferrable else each
-        for each in results
-    ]
-
-
-def _set_aside(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """The schemas of this project's own nukes wait for an undo or a purge."""
-    meaning = "It was set aside by nuke_schema and waits for --undo or --purge."
-    return [
-        _less(each, Severity.NOTE, meaning, "schema.set-aside")
-        if isinstance(each.have, Schema) and aside.is_aside(each.have.name)
-        else each
-        for each in results
-    ]
-
-
-def _belongs_elsewhere(results: list[Difference], here: _Comparison) -> list[Difference]:
-    """A table of the other database, made here by mistake."""
-    moved = []
-    for each in results:
-        home = here.elsewhere.get(each.finding.object) if each.rule == "table.extra" else None
-        if home:
-            meaning = (
-                f"{each.finding.object} belongs to {home}: programs that read it here see other "
-                "rows than those that read it there."
-            )
-            each = _less(each, each.finding.severity, meaning, "table.elsewhere")
-        moved.append(each)
-    return moved
-
-
-EQUIVALENCES: dict[str, Callable[[list[Difference], _Comparison], list[Difference]]] = {
-    "served by a key": _served_by_key,
-    "used sequence": _used_sequence,
-    "implied key": _implied_key,
-    "repeated": _repeated,
-    "Django's LIKE index": _django_like,
-    "one convention": _one_convention,
-    "set aside": _set_aside,
-    "belongs elsewhere": _belongs_elsewhere,
 }
 
 
