@@ -322,8 +322,9 @@ def _lists(rows: Rows) -> Iterator[tuple[str, str, str, list[str], list[str]]]:
             yield "", f"TYPE public.{quoted(name)}", "", now, before
     for _, name, _, _, now, before in rows["schemas"]:
         if name == "public":
-            # The server gives it USAGE for everybody, which acldefault() does not know.
-            yield "", "SCHEMA public", "", now or [], [*before, "=U/"]
+            # The server gives it USAGE for everybody, which acldefault() does not know. A schema
+            # public that somebody has made again has no list, and only its owner's rights.
+            yield "", "SCHEMA public", "", before if now is None else now, [*before, "=U/"]
 
 
 def quoted(word: str) -> str:

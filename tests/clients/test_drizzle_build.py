@@ -27,6 +27,7 @@ TYPES = {
     "jsonb": "jsonb",
     "uuid": "uuid",
     "double precision": "doublePrecision",
+    "date": "date",
 }
 # drizzle-kit makes its own record.
 OWN = "__drizzle_migrations"

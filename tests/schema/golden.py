@@ -37,7 +37,9 @@ class State:
 
     def lines(self) -> Iterator[str]:
         for each in differences(self.expected, self.found, ELSEWHERE[self.alias]):
-            yield f"{self.name}: {each.finding.severity} {each.rule} {each.finding.id}"
+            # Whichever extension the server has: see EXTENSION.
+            id_ = each.finding.id.replace("-pg_trgm-", "-vector-")
+            yield f"{self.name}: {each.finding.severity} {each.rule} {id_}"
 
 
 def states(connections: dict[str, psycopg.Connection[Any]]) -> Iterator[State]:

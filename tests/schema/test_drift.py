@@ -117,3 +117,11 @@ def test_it_names_the_database_that_a_table_belongs_to(shared: Shared) -> None:
     with after(shared, "fltr", "CREATE TABLE users (id text PRIMARY KEY)") as findings:
         assert [finding.object for finding in findings] == ["users"]
         assert "users belongs to database auth" in findings[0].meaning
+
+
+def test_a_schema_public_that_was_made_again_gives_nobody_usage(shared: Shared) -> None:
+    with after(shared, "fltr", "DROP SCHEMA public CASCADE; CREATE SCHEMA public") as findings:
+        grants = [finding for finding in findings if finding.kind == "grant"]
+    assert [(finding.object, finding.found) for finding in grants] == [
+        ("grants on schema public to PUBLIC", "REVOKE USAGE")
+    ]

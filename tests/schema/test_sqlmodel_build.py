@@ -28,6 +28,7 @@ TYPES: dict[str, Any] = {
     "jsonb": JSONB,
     "uuid": sa.Uuid,
     "double precision": sa.Double,
+    "date": sa.Date,
 }
 
 
