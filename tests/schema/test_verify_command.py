@@ -376,3 +376,33 @@ def test_an_empty_database_can_be_migrated(databases: Databases, run: Run) -> No
     outcome = run("migrate", "--database", "auth", "--verbosity", "0")
     assert outcome.code == 0, outcome
     assert run("verify_schema", "--database", "auth").code == 0
+
+
+@pytest.mark.parametrize(("typed", "code"), [(True, 0), (False, 4)])
+def test_apply_takes_the_name_at_a_terminal(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch, typed: bool, code: int
+) -> None:
+    databases.mark("auth", "production")
+    databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    answer = databases.names["auth"] if typed else "yes"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda: answer)
+    outcome = run("verify_schema", "--apply")
+    assert outcome.code == code, outcome
+    assert "This changes the schema of" in outcome.err
+    assert run("verify_schema").code == (0 if typed else 1)
+
+
+def test_apply_names_who_is_in_the_way(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.mark("auth", "development")
+    databases.execute("auth", "ALTER TABLE users ALTER image TYPE varchar")
+    monkeypatch.setattr(
+        "fltr_project.schema.apply.apply.__defaults__", (100, lambda statement: None)
+    )
+    with databases.connect("auth", application_name="a report") as reader, reader.transaction():
+        reader.execute("SELECT FROM users")
+        outcome = run("verify_schema", "--apply", "--no-input")
+    assert outcome.code == 5, outcome
+    assert "a report" in outcome.err

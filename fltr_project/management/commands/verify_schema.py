@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from fltr_project.errors import CannotRun, CleanSlateError, explain
+from fltr_project.errors import CannotRun, CleanSlateError, Declined, Refused, explain
 from fltr_project.management import reports
 from fltr_project.management.base import SchemaCommand
 from fltr_project.postgres import addresses
@@ -22,11 +23,12 @@ from fltr_project.postgres.target import (
     known_aliases,
     require_distinct,
 )
-from fltr_project.schema import contract, data, ignore
+from fltr_project.schema import contract, data, guards, ignore
 from fltr_project.schema.apply import apply
 from fltr_project.schema.catalog import read, read_from
 from fltr_project.schema.compare import Severity
 from fltr_project.schema.facts import Catalog
+from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
 from fltr_project.schema.repair import Repair, script_text
 from fltr_project.schema.verify import Verified, verify
@@ -116,7 +118,7 @@ class Command(SchemaCommand):
             ignores = self._ignores(ignore_file)
             results = self._verify(targets, connections, against, ignores, options["data"])
             if options["apply"]:
-                self._apply(results, options["confirm"], options["interactive"])
+                self._apply(results, options)
                 results = self._verify(targets, connections, against, ignores, options["data"])
         except (CleanSlateError, DatabaseError, psycopg.Error):
             raise
@@ -182,17 +184,55 @@ class Command(SchemaCommand):
                 self.stdout.write(f'\\connect "{quoted}"')
             self.stdout.write(text)
 
-    def _apply(self, results: Sequence[Verified], confirm: list[str], interactive: bool) -> None:
+    def _apply(self, results: Sequence[Verified], options: dict[str, Any]) -> None:
         concerned = [result for result in results if _repairs(result)]
         if not concerned:
             return
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
         for result in concerned:
             self.say(script_text(_repairs(result), f"Repairs {result.target}"))
-        self.obtain_consent(plans, confirm, interactive)
+        self._obtain_consent(plans, options)
         for result in concerned:
             count = apply(result.target, _repairs(result))
             self.say(f"{count} statements have repaired {result.target.database}.")
+
+    def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
+        """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
+        if options.get("token"):
+            raise Refused("Guard 'token': --apply shows what it runs and takes no --token.")
+        guards.require_known_names(plans, options["confirm"])
+        for plan in plans:
+            target = plan.target
+            if target.database in options["confirm"]:
+                continue
+            if not options["interactive"]:
+                if guards.is_protected(plan):
+                    raise Refused(
+                        f"Guard 'environment': {target} is marked {target.environment} or holds "
+                        "rows and is not marked, so --no-input alone does not change it. Add "
+                        f"--confirm {target.database}."
+                    )
+            elif not sys.stdin.isatty():
+                raise Refused(
+                    "Guard 'terminal': there is no terminal to ask on. Add --no-input, and for a "
+                    "protected database --confirm with its name."
+                )
+            else:
+                self._ask_for(target)
+
+    def _ask_for(self, target: Target) -> None:
+        self.stderr.write(f"This changes the schema of {target}.", self.style.WARNING)
+        self.stderr.write(
+            f"Type the database's name, {target.database}, to go on: ", lambda text: text, ending=""
+        )
+        self.stderr.flush()
+        try:
+            answer = input().strip()
+        except (EOFError, KeyboardInterrupt):
+            self.stderr.write("")
+            answer = ""
+        if answer != target.database:
+            raise Declined(f"Declined: nothing in {target.database} has changed.")
 
     def _ignores(self, path: Path | None) -> tuple[ignore.Ignore, ...]:
         if path is not None:
