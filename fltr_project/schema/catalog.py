@@ -5,15 +5,18 @@ PostgreSQL 15 to 18 give the same facts for the same schema.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .facts import KINDS, TRACKING_TABLES, Catalog, Other, Setting, Table
+from .facts import KINDS, TRACKING_TABLES, Catalog, Fact, Other, Setting, Table
 from .queries import queries
 from .rows import (
     UTC,
@@ -95,7 +98,20 @@ def read_from(
             if cursor.description:
                 rows[next(names)] = cursor.fetchall()
             more = cursor.nextset()
-    return _catalog(rows, TRACKING_TABLES - frozenset(contract_tables))
+    with _uncollected():
+        return _catalog(rows, TRACKING_TABLES - frozenset(contract_tables))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects that all stay, without looking among them for cycles again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager
@@ -114,7 +130,7 @@ def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
     extension_objects, foreign = _without_extensions(rows, *classes)
     owner = _usual_owner(rows["relations"], database_owner)
     usual = Usual(owner)
-    facts = [
+    facts: list[Fact] = [
         Setting("", "TimeZone", "UTC" if time_zone.upper() in UTC else time_zone),
         *schemas(rows, usual),
         *types_and_functions(rows, usual),
@@ -127,10 +143,14 @@ def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
         *(Other("", *words) for _, _, *words in rows["others"]),
     ]
     left_out = tracking | foreign
-    kept = [fact for fact in facts if fact.table not in left_out]
-    # Stable: within a kind the server's rows are put in the order of their identity.
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    kept.sort(key=lambda fact: (order[type(fact)], fact.identity))
+    groups: dict[type[Fact], list[Fact]] = {kind: [] for kind in KINDS}
+    for fact in facts:
+        if fact.table not in left_out:
+            groups[type(fact)].append(fact)
+    # Stable, whatever the order of the server's rows: by identity, and equal things by name.
+    for kind, group in groups.items():
+        group.sort(key=attrgetter(*kind.key, "name" if hasattr(kind, "name") else "table"))
+    kept = chain.from_iterable(groups.values())
     return Catalog(
         facts=tuple(kept),
         tracking_tables=tuple(
