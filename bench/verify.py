@@ -66,7 +66,7 @@ def database(tables: int) -> Iterator[str]:
     name = f"cs_bench_{uuid.uuid4().hex[:8]}"
     _server("auth", "CREATE DATABASE {} TEMPLATE template0", name)
     try:
-        with _reaching({"auth": name}):
+        with _reaching({"auth": name, "default": name}):
             connections["auth"].ensure_connection()
             url = addresses.url_of(connections["auth"].settings_dict)
             with psycopg.connect(url, autocommit=True) as raw:
@@ -175,6 +175,9 @@ def sqldiff(tables: int) -> Callable[[], None]:
     options: dict[str, Any] = {
         "database": "auth",
         "all_applications": False,
+        "only_existing": True,
+        "include_proxy_models": False,
+        "sql": True,
         "include_defaults": False,
         "detect_indexes": True,
         "migrate_for_tests": False,
@@ -185,8 +188,9 @@ def sqldiff(tables: int) -> Callable[[], None]:
     }
 
     def run() -> None:
-        connections["auth"].close()
-        diff = command.PostgresqlSQLDiff(made, options)
+        # It knows the default connection only.
+        connections["default"].close()
+        diff = command.PostgresqlSQLDiff(made, options, sys.stdout, sys.stderr)
         diff.load()
         diff.find_differences()
 
