@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -10,7 +12,6 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import Error as DatabaseError
-from django.db.migrations.executor import MigrationExecutor
 
 from .errors import CleanSlateError, explain
 from .postgres.target import ALIASES, connect, identify
@@ -102,31 +103,36 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     ]
 
 
+# `migrate` runs the checks of databases too, and it is Django's own: only `check` verifies.
+_verifies: ContextVar[bool] = ContextVar("verifies", default=False)
+
+
+@contextmanager
+def verifying_schemas() -> Iterator[None]:
+    """Let ``check_schema`` look while the block runs."""
+    token = _verifies.set(True)
+    try:
+        yield
+    finally:
+        _verifies.reset(token)
+
+
 @register(Tags.database)
 def check_schema(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """fltr.E010, W010, I010: what verify_schema finds in a database named with --database.
-
-    `migrate` runs this too. While migrations wait, the schema cannot be as the contract says, so
-    that then nothing stops it: all is told as warnings.
-    """
-    messages: list[CheckMessage] = []
-    for alias in ALIASES:
-        if alias in (databases or ()):
-            messages += _schema_of(alias)
-    return messages
+    """fltr.E010, W010, I010: what verify_schema finds in a database named with --database."""
+    if not _verifies.get():
+        return []
+    return [
+        message for alias in ALIASES if alias in (databases or ()) for message in _schema_of(alias)
+    ]
 
 
 def _schema_of(alias: str) -> list[CheckMessage]:
     try:
         connection = connect(alias)
         target = identify(connection)
-        executor = MigrationExecutor(connection)
-        waiting = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-        if waiting and not executor.loader.applied_migrations:
-            # An empty database, which `migrate` is about to fill.
-            return []
         catalog = read(connection, contract.tables(alias))
         elsewhere = {
             table: f"database {other!r}"
@@ -144,19 +150,16 @@ def _schema_of(alias: str) -> list[CheckMessage]:
                 id="fltr.E011",
             )
         ]
-    return [_message(entry, alias, bool(waiting)) for entry in verified.entries]
+    return [_message(entry, alias) for entry in verified.entries]
 
 
-def _message(entry: Entry, alias: str, waiting: bool) -> CheckMessage:
+def _message(entry: Entry, alias: str) -> CheckMessage:
     finding = entry.finding
-    severity = finding.severity
-    if waiting and severity is Severity.ERROR:
-        severity = Severity.WARNING
     level, id_ = {
         Severity.ERROR: (checks.ERROR, "fltr.E010"),
         Severity.WARNING: (checks.WARNING, "fltr.W010"),
         Severity.NOTE: (checks.INFO, "fltr.I010"),
-    }[severity]
+    }[finding.severity]
     return CheckMessage(
         level,
         f"{finding.object}: expected {finding.expected or 'nothing'}, found "
