@@ -15,6 +15,12 @@ class Command(DjangoCheck):
         "project, as verify_schema does."
     )
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        for action in parser._actions:
+            if action.dest == "args":
+                action.help = "look at these apps only"
+
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(
             prog_name,
