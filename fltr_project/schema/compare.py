@@ -203,7 +203,7 @@ def _difference(
     finding = Finding(
         id=f"{slug(fact)}-{ending}",
         severity=verdict.severity,
-        kind=fact.kind,
+        kind=fact.type if isinstance(fact, Table) and fact.is_view else fact.kind,
         object=fact.object,
         expected=describe(want, changed) if want else None,
         found=describe(have, changed) if have else None,
