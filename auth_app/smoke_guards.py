@@ -15,7 +15,7 @@ from django.db import connections
 from fltr_project.schema import contract
 from fltr_project.schema.facts import (
     Check,
-    DisabledForeignKeyTriggers,
+    DisabledTrigger,
     Fact,
     ForeignKey,
     Index,
@@ -169,7 +169,7 @@ def _indexes(facts: Sequence[Index], live: Live) -> str:
 def _foreign_keys(facts: Sequence[ForeignKey], live: Live) -> str:
     for fact in facts:
         present(live, fact)
-    if off := live.catalog.of(DisabledForeignKeyTriggers):
+    if off := live.catalog.of(DisabledTrigger):
         raise Wrong(f"{off[0].object} are not enforced")
     with refused(live, "23503", "a transaction of nobody"):
         live.execute(
