@@ -20,6 +20,9 @@ from .postgres import addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
+# Verified dumps, and one JSON line for everything that was planned, refused or done to a schema.
+BACKUP_DIR = VAR_DIR / "backups"
+OPERATIONS_LOG = VAR_DIR / "operations.jsonl"
 
 env = environ.Env()
 _env_file = Path(os.environ.get("FLTR_ENV_FILE") or BASE_DIR / ".env")

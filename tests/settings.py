@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 from fltr_project.settings import *  # noqa: F403
 from fltr_project.settings import DATABASES, VAR_DIR
@@ -21,3 +23,8 @@ DEBUG = False
 SECURE_SSL_REDIRECT = False
 ALLOWED_HOSTS = ["testserver", "localhost"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Of this run only, removed by the system; a process of its own that the tests start is told.
+_scratch = Path(tempfile.mkdtemp(prefix="cs-"))
+BACKUP_DIR = _scratch / "backups"
+OPERATIONS_LOG = _scratch / "operations.jsonl"
