@@ -105,7 +105,7 @@ def plan(connection: BaseDatabaseWrapper, target: Target) -> Plan:
         permitted, at, sessions = cursor.fetchone()
         capacity = locks.capacity(cursor)
         stock = inventory.stock(cursor)
-        drop, largest = purge.locks_of_tables(cursor, SCHEMA)
+        batch, drop = purge.locks_needed(cursor, SCHEMA)
         schema = belongings.properties(cursor, SCHEMA)
         tables = len(stock.rows)
         return Plan(
@@ -127,9 +127,9 @@ def plan(connection: BaseDatabaseWrapper, target: Target) -> Plan:
             locks=Locks(
                 # Four for the schemas (measured), and each table against writers.
                 set_aside=4 + (tables if tables <= locks.LOCKED_TABLES else 0),
-                purge=min(drop, max(purge.BUDGET, largest)),
+                purge=batch,
                 dump=tables,
-                drop=drop + 1,
+                drop=drop,
                 guaranteed=capacity.guaranteed,
                 taken=capacity.taken,
             ),

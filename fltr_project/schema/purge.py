@@ -43,16 +43,15 @@ def purge(connection: BaseDatabaseWrapper, name: str, lock_timeout: int) -> Iter
         cursor.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name)))
 
 
-def locks_of_tables(cursor: CursorWrapper, schema: str) -> tuple[int, int]:
-    """How many locks dropping the schema's tables takes: all at once, and for the largest of them.
-
-    Read from the catalogs, the same numbers that pg_locks shows during a drop (measured).
-    """
+def locks_needed(cursor: CursorWrapper, schema: str) -> tuple[int, int]:
+    """How many locks the largest batch of a purge takes, and how many DROP SCHEMA would. Read-only."""
     cursor.execute(
         f"SELECT coalesce(sum(cost), 0), coalesce(max(cost), 0) FROM ({COST}) AS t", [schema]
     )
     total, largest = cursor.fetchone()
-    return int(total), int(largest)
+    cursor.execute(COST_OF_SCHEMA, [schema])
+    (drop,) = cursor.fetchone()
+    return min(int(total), max(BUDGET, int(largest))), int(drop)
 
 
 def _drop_tables(cursor: CursorWrapper, schema: str) -> int:
@@ -89,20 +88,36 @@ def _drop_others(cursor: CursorWrapper, schema: str) -> int:
     return len(statements)
 
 
-# Locks of dropping one table: on itself, its indexes and TOAST table with its index, its row types,
-# constraints, triggers, defaults and sequences.
+# Locks of dropping one table: on itself and its two row types, TOAST table and index, indexes,
+# defaults, sequences, constraints, triggers; and for each foreign key from and to it on the other
+# table, its two triggers there and the constraint.
 COST = """
     SELECT c.oid, c.relname, c.relkind,
            EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid) AS parent,
            3 + 2 * (c.reltoastrelid <> 0)::int
            + (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid)
-           + 2 * (SELECT count(*) FROM pg_constraint k WHERE k.conrelid = c.oid)
+           + (SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = c.oid)
            + (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid)
-           + 2 * (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = c.oid)
-           + 4 * (SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = c.oid) AS cost
+           + (SELECT count(*) + 3 * count(*) FILTER (WHERE k.contype = 'f')
+              FROM pg_constraint k WHERE k.conrelid = c.oid)
+           + 4 * (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = c.oid)
+           + (SELECT count(*) FROM pg_depend s WHERE s.refclassid = 'pg_class'::regclass
+              AND s.refobjid = c.oid AND s.classid = 'pg_class'::regclass AND s.refobjsubid > 0
+              AND s.deptype IN ('a', 'i')) AS cost
     FROM pg_class c
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
       AND c.relkind IN ('r', 'p', 'f')
+"""
+
+# What DROP SCHEMA ... CASCADE locks, all in one transaction (measured: exact).
+COST_OF_SCHEMA = """
+    WITH schema AS (SELECT oid FROM pg_namespace WHERE nspname = %s),
+    relations AS (SELECT c.oid, c.reltoastrelid FROM pg_class c, schema WHERE relnamespace = schema.oid)
+    SELECT 1 + (SELECT count(*) + 2 * count(*) FILTER (WHERE reltoastrelid <> 0) FROM relations)
+           + (SELECT count(*) FROM pg_type t, schema WHERE typnamespace = schema.oid)
+           + (SELECT count(*) FROM pg_constraint k, schema WHERE connamespace = schema.oid)
+           + (SELECT count(*) FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid)
+           + (SELECT count(*) FROM pg_attrdef d JOIN relations r ON r.oid = d.adrelid)
 """
 
 OTHERS = """
