@@ -15,7 +15,7 @@ from fltr_project.postgres.target import connect, identify
 from fltr_project.schema import plan_token
 from fltr_project.schema.inventory import Rows
 from fltr_project.schema.plan import Plan, plan
-from tests.conftest import Databases, Outcome
+from tests.conftest import ALIASES, Databases, Outcome
 
 
 class Stdin(io.StringIO):
@@ -131,10 +131,10 @@ def test_the_token_of_the_plan_empties_a_protected_database(
 def test_one_token_consents_to_both_databases(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:
-    for alias in databases.names:
+    for alias in ALIASES:
         databases.mark(alias, "production")
     token = json.loads(run("clean_slate", "--plan", "--format", "json").out)["token"]
-    confirm = [part for name in databases.names.values() for part in ("--confirm", name)]
+    confirm = [part for alias in ALIASES for part in ("--confirm", databases.names[alias])]
     assert run("clean_slate", "--no-input", *confirm).code == 3
     outcome = run("clean_slate", "--no-input", *confirm, "--token", token)
     assert (outcome.err, outcome.code) == ("", 0)

@@ -27,7 +27,12 @@ class Command(OperationCommand):
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("environment", nargs="?", choices=guards.ENVIRONMENTS)
+        parser.add_argument(
+            "environment",
+            nargs="?",
+            choices=guards.ENVIRONMENTS,
+            help="what the databases are; left out, show it",
+        )
         self.add_databases(parser, "default: all")
         self.add_consent(parser)
         self.add_format(parser)
