@@ -69,6 +69,7 @@ class OperationCommand(SchemaCommand):
         self.targets: tuple[Target, ...] = ()
         self.backups: tuple[Backup, ...] = ()
         self.token = options.get("token") or ""
+        self.lock_timeout = locks.LOCK_TIMEOUT
         try:
             return super().execute(*args, **options)
         except CommandError:
@@ -123,7 +124,8 @@ class OperationCommand(SchemaCommand):
             raise CannotRun(
                 "--lock-timeout must be more than 0 seconds, or it would wait for ever."
             )
-        return round(lock_timeout * 1000)
+        self.lock_timeout = round(lock_timeout * 1000)
+        return self.lock_timeout
 
     def reach(self, databases: Sequence[str]) -> tuple[Target, ...]:
         """Connect to the databases asked for and ask each server who it is."""
@@ -144,7 +146,7 @@ class OperationCommand(SchemaCommand):
         return [self.plan(target) for target in self.targets]
 
     def plan(self, target: Target) -> Plan:
-        return plan(connect(target.alias), target)
+        return plan(connect(target.alias), target, self.lock_timeout)
 
     def half_done(self) -> dict[str, str]:
         """What a run left behind that was killed between the commits of its databases, by alias."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from fltr_project.errors import Blocked, explain
 
@@ -162,6 +163,28 @@ def in_the_way(
         f"{database} and gave up; nothing has changed. In the way: {names}. "
         "End them, wait for them, or run the command again with --terminate."
     )
+
+
+@contextmanager
+def naming_blockers(
+    connections: Sequence[BaseDatabaseWrapper], schema: str, lock_timeout: int
+) -> Iterator[None]:
+    """Turn a lock timeout or a deadlock of the block, which must end its transaction, into Blocked."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+            raise
+        sessions = [
+            f"{session}, in {connection.settings_dict['NAME']}"
+            for connection in connections
+            for session in others_in_schema(connection, schema)
+        ]
+        names = "; ".join(sessions) or "a session that has ended since"
+        raise Blocked(
+            f"Waited {lock_timeout / 1000:g} s for a lock on schema {schema} and gave up. "
+            f"In the way: {names}. End it, wait for it, or run the command again with --terminate."
+        ) from error
 
 
 def others_in_schema(connection: BaseDatabaseWrapper, schema: str) -> tuple[Session, ...]:

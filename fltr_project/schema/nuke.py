@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
-from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
-from fltr_project.errors import Blocked, Refused
+from fltr_project.errors import Refused
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 
@@ -32,7 +29,7 @@ def nuke(
     """
     target = plan.target
     with (
-        naming_blockers([target], SCHEMA, lock_timeout),
+        locks.naming_blockers([connections[target.alias]], SCHEMA, lock_timeout),
         transaction.atomic(using=target.alias),
     ):
         begin(plan, lock_timeout, terminate)
@@ -52,7 +49,7 @@ def undo(
     """
     target = plan.target
     with (
-        naming_blockers([target], SCHEMA, lock_timeout),
+        locks.naming_blockers([connections[target.alias]], SCHEMA, lock_timeout),
         transaction.atomic(using=target.alias),
     ):
         begin(plan, lock_timeout, terminate, unchanged=False)
@@ -70,7 +67,7 @@ def purge(
     ``progress`` is told the number of tables left. Raises Blocked when another session still uses
     one of its tables; then the rest stays.
     """
-    with naming_blockers([target], name, lock_timeout):
+    with locks.naming_blockers([connections[target.alias]], name, lock_timeout):
         for tables_left in purging.purge(connections[target.alias], name, lock_timeout):
             progress(tables_left)
 
@@ -94,25 +91,3 @@ def begin(plan: Plan, lock_timeout: int, terminate: bool, unchanged: bool = True
                 f"Guard 'content': {target} has changed since its plan was read, so it holds what "
                 "nobody agreed to lose. Stop what writes to it, then begin again with --plan."
             )
-
-
-@contextmanager
-def naming_blockers(targets: Sequence[Target], schema: str, lock_timeout: int) -> Iterator[None]:
-    """Turn a lock timeout of the block, which must end its transaction, into Blocked."""
-    try:
-        yield
-    except DatabaseError as error:
-        if not isinstance(
-            error.__cause__, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected
-        ):
-            raise
-        sessions = [
-            f"{session}, in {target.database}"
-            for target in targets
-            for session in locks.others_in_schema(connections[target.alias], schema)
-        ]
-        names = "; ".join(sessions) or "a session that has ended since"
-        raise Blocked(
-            f"Waited {lock_timeout / 1000:g} s for a lock on schema {schema} and gave up. "
-            f"In the way: {names}. End it, wait for it, or run the command again with --terminate."
-        ) from error

@@ -85,14 +85,21 @@ class Plan:
         return all(row.exact for row in self.rows)
 
 
-def plan(connection: BaseDatabaseWrapper, target: Target) -> Plan:
+def plan(
+    connection: BaseDatabaseWrapper, target: Target, lock_timeout: int = locks.LOCK_TIMEOUT
+) -> Plan:
     """Read what there is, in a read-only transaction of its own with one snapshot.
 
-    No lock above ACCESS SHARE, a fixed number of round trips. Must not be called in a transaction.
+    No lock above ACCESS SHARE, a fixed number of round trips. Milliseconds for ``lock_timeout``;
+    raises Blocked when a session holds a table from being read. Not for use in a transaction.
     """
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    with (
+        locks.naming_blockers([connection], SCHEMA, lock_timeout),
+        transaction.atomic(using=connection.alias),
+        connection.cursor() as cursor,
+    ):
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
+        locks.limit_waiting(cursor, lock_timeout, locks.STATEMENT_TIMEOUT)
         cursor.execute(
             """
             SELECT has_database_privilege(current_database(), 'CREATE')

@@ -113,7 +113,7 @@ def rebuild(
     rebuilt: list[Rebuilt] = []
     targets = {plan.target.alias: plan.target for plan in plans}
     with (
-        nuke.naming_blockers(tuple(targets.values()), SCHEMA, lock_timeout),
+        locks.naming_blockers([connections[alias] for alias in targets], SCHEMA, lock_timeout),
         _together(targets, steps, rebuilt, why),
     ):
         for plan in plans:

@@ -80,7 +80,7 @@ def restore(
     connection = connections[target.alias]
     try:
         with (
-            nuke.naming_blockers([target], SCHEMA, lock_timeout),
+            locks.naming_blockers([connection], SCHEMA, lock_timeout),
             transaction.atomic(using=target.alias),
         ):
             nuke.begin(plan, lock_timeout, terminate)

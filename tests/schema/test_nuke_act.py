@@ -1,0 +1,537 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+from psycopg import sql
+
+from fltr_project.schema import aside, nuke
+from tests.conftest import ALIASES, Databases, Outcome
+from tests.schema.samples import full_fingerprint, read_plan
+
+# What DROP SCHEMA and CREATE SCHEMA lose of it, one query a kind (facts: 9 of 12 were lost).
+SNAPSHOT = {
+    "owner": "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'",
+    "grants": "SELECT unnest(nspacl)::text FROM pg_namespace WHERE nspname = 'public' ORDER BY 1",
+    "default privileges": "SELECT defaclrole::regrole::text, defaclnamespace::regnamespace::text,"
+    " defaclobjtype::text, defaclacl::text FROM pg_default_acl"
+    " WHERE defaclnamespace::regnamespace::text NOT LIKE 'public_aside_%' ORDER BY 1, 2, 3",
+    "comment": "SELECT obj_description('public'::regnamespace)",
+    "extensions": "SELECT extname, extnamespace::regnamespace::text, extowner::regrole::text"
+    " FROM pg_extension ORDER BY 1",
+    "columns of their types elsewhere": "SELECT id, v::text FROM other.vectors ORDER BY 1",
+    "whole-schema publications": "SELECT pubname, pnnspid::regnamespace::text FROM pg_publication p"
+    " JOIN pg_publication_namespace n ON n.pnpubid = p.oid ORDER BY 1",
+    "published tables": "SELECT pubname, schemaname, tablename, attnames::text, rowfilter"
+    " FROM pg_publication_tables WHERE pubname <> 'everything' ORDER BY 1, 2, 3",
+    "publications": "SELECT pubname, puballtables FROM pg_publication ORDER BY 1",
+    "event triggers": "SELECT evtname, evtenabled::text, evtfoid::regprocedure::text"
+    " FROM pg_event_trigger ORDER BY 1",
+    "database and role settings": "SELECT unnest(setconfig) FROM pg_db_role_setting s"
+    " JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = current_database() ORDER BY 1",
+    "large objects": "SELECT oid, encode(lo_get(oid), 'escape') FROM pg_largeobject_metadata",
+}
+
+
+def snapshot(databases: Databases, alias: str = "auth") -> dict[str, list[tuple[Any, ...]]]:
+    return {kind: databases.execute(alias, query) for kind, query in SNAPSHOT.items()}
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {kind: (before[kind], after[kind]) for kind in before if before[kind] != after[kind]}
+
+
+def prepare(databases: Databases, reader: str, tables: str | None) -> None:
+    """Hang on the schema all that a superuser can; published by table where tables are made again."""
+    statements = f"""
+        GRANT USAGE ON SCHEMA public TO {reader} WITH GRANT OPTION;
+        ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {reader};
+        ALTER DEFAULT PRIVILEGES GRANT SELECT ON SEQUENCES TO {reader};
+        COMMENT ON SCHEMA public IS 'the product''s tables';
+        CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+        CREATE SCHEMA other;
+        CREATE TABLE other.vectors (id int, v public.vector(3));
+        INSERT INTO other.vectors VALUES (1, '[1,2,3]');
+        CREATE PUBLICATION everything FOR ALL TABLES;
+        SELECT lo_from_bytea(4242, 'kept');
+    """
+    databases.execute("auth", statements)
+    if tables:
+        databases.execute("auth", tables)
+
+
+@pytest.fixture
+def roles(databases: Databases) -> Iterator[tuple[str, str]]:
+    """A role that owns database ``auth`` and is no superuser, and one that owns nothing."""
+    suffix = databases.names["auth"]
+    owner, reader = f"owner_{suffix}", f"reader_{suffix}"
+    databases.execute("auth", f"CREATE ROLE {owner} LOGIN; CREATE ROLE {reader} LOGIN")
+    yield owner, reader
+    connections["auth"].close()
+    for alias in ALIASES:
+        for role in (owner, reader):
+            databases.execute(alias, f"DROP OWNED BY {role} CASCADE")
+    databases.execute("auth", f"ALTER DATABASE {suffix} OWNER TO CURRENT_USER")
+    databases.execute("auth", f"DROP ROLE {owner}; DROP ROLE {reader}")
+
+
+@contextmanager
+def connected_as(role: str, alias: str = "auth") -> Iterator[None]:
+    connection = connections[alias]
+    connection.close()
+    before = connection.settings_dict["USER"]
+    connection.settings_dict["USER"] = role
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["USER"] = before
+
+
+def hand_over(databases: Databases, owner: str) -> None:
+    """Give the database and everything in it to a role that is no superuser."""
+    name = databases.names["auth"]
+    databases.execute("auth", f"ALTER DATABASE {name} OWNER TO {owner}")
+    tables = databases.execute(
+        "auth",
+        "SELECT format('ALTER %s %I.%I OWNER TO ', CASE relkind WHEN 'S' THEN 'SEQUENCE'"
+        " ELSE 'TABLE' END, nspname, relname) FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname IN ('public', 'other') AND (relkind = 'r' OR relkind = 'S' AND NOT EXISTS"
+        " (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')))",
+    )
+    routines = databases.execute(
+        "auth",
+        "SELECT format('ALTER ROUTINE %s OWNER TO ', p.oid::regprocedure) FROM pg_proc p"
+        " WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS"
+        " (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')",
+    )
+    for (statement,) in (*tables, *routines):
+        databases.execute("auth", f"{statement}{owner}")
+
+
+def test_a_nuke_loses_nothing_that_hangs_on_the_schema_as_superuser(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome]
+) -> None:
+    prepare(
+        databases,
+        roles[1],
+        """
+        CREATE PUBLICATION whole FOR TABLES IN SCHEMA public;
+        CREATE FUNCTION noticing() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN NULL; END';
+        CREATE EVENT TRIGGER notices ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+            EXECUTE FUNCTION noticing();
+        """,
+    )
+    databases.mark("auth", "test")
+    before, content = snapshot(databases), full_fingerprint()
+    outcome = run("nuke_schema", "--database", "auth", "--no-input", "--keep")
+    assert (outcome.err, outcome.code) == ("", 0)
+    after = snapshot(databases)
+    # The tables of the schema are what it was to take.
+    assert difference(before, after) == {"published tables": (before["published tables"], [])}
+    assert run("migrate", "--database", "auth", "--verbosity", "0").code == 0
+    assert difference(before, snapshot(databases)) == {}
+    # Bringing the old schema back is a nuke of the new one: nothing is lost either.
+    assert run("nuke_schema", "--database", "auth", "--undo", "--no-input").code == 0
+    assert difference(before, snapshot(databases)) == {}
+    assert full_fingerprint() == content
+
+
+def test_a_clean_slate_loses_nothing_that_hangs_on_the_schema_as_superuser(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome]
+) -> None:
+    prepare(
+        databases,
+        roles[1],
+        """
+        CREATE PUBLICATION parts FOR TABLE users (id, name), sessions, credit_transactions
+            WHERE (id <> '');
+        CREATE PUBLICATION whole FOR TABLES IN SCHEMA public;
+        """,
+    )
+    databases.mark("auth", "test")
+    before = snapshot(databases)
+    outcome = run("clean_slate", "--database", "auth", "--no-input")
+    assert (outcome.err, outcome.code) == ("", 0)
+    assert difference(before, snapshot(databases)) == {}
+
+
+def test_a_clean_slate_loses_nothing_that_hangs_on_the_schema_as_plain_owner(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome]
+) -> None:
+    owner, reader = roles
+    databases.mark("auth", "test")
+    maker = f"maker_{databases.names['auth']}"
+    databases.execute("auth", f"CREATE ROLE {maker} LOGIN SUPERUSER")
+    with databases.connect("auth", user=maker) as session:
+        # Only a superuser makes this extension; handing over all that a role owns includes it.
+        session.execute("CREATE EXTENSION vector SCHEMA public")
+        session.execute(f"REASSIGN OWNED BY {maker} TO {owner}")
+    databases.execute("auth", f"DROP ROLE {maker}")
+    databases.execute(
+        "auth",
+        f"""
+        GRANT USAGE ON SCHEMA public TO {reader} WITH GRANT OPTION;
+        ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public
+            GRANT SELECT ON TABLES TO {reader};
+        COMMENT ON SCHEMA public IS 'the product''s tables';
+        CREATE SCHEMA other;
+        CREATE TABLE other.vectors (id int, v public.vector(3));
+        INSERT INTO other.vectors VALUES (1, '[1,2,3]');
+        CREATE FUNCTION other.noticing() RETURNS event_trigger LANGUAGE plpgsql
+            AS 'BEGIN NULL; END';
+        CREATE EVENT TRIGGER notices ON ddl_command_end EXECUTE FUNCTION other.noticing();
+        CREATE PUBLICATION everything FOR ALL TABLES;
+        """,
+    )
+    hand_over(databases, owner)
+    databases.execute("auth", f"ALTER SCHEMA other OWNER TO {owner}")
+    with connected_as(owner), databases.connect("auth", user=owner) as session:
+        session.execute("CREATE PUBLICATION parts FOR TABLE users (id, name), sessions")
+        session.execute("SELECT lo_from_bytea(4243, 'kept too')")
+        before = snapshot(databases)
+        outcome = run("clean_slate", "--database", "auth", "--no-input")
+        assert (outcome.err, outcome.code) == ("", 0)
+    assert difference(before, snapshot(databases)) == {}
+
+
+def test_a_third_role_cannot_create_in_the_new_schema(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome]
+) -> None:
+    run("nuke_schema", "--database", "auth", "--no-input")
+    with (
+        databases.connect("auth", user=roles[1]) as session,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        session.execute("CREATE TABLE public.mine ()")
+
+
+def test_error_what_a_plain_owner_cannot_carry_over_is_named(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome]
+) -> None:
+    prepare(
+        databases,
+        roles[1],
+        """
+        CREATE PUBLICATION whole FOR TABLES IN SCHEMA public;
+        CREATE FUNCTION noticing() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN NULL; END';
+        CREATE EVENT TRIGGER notices ON ddl_command_end EXECUTE FUNCTION noticing();
+        """,
+    )
+    hand_over(databases, roles[0])
+    databases.execute("auth", "ALTER FUNCTION noticing() OWNER TO CURRENT_USER")
+    with connected_as(roles[0]):
+        outcome = run("nuke_schema", "--database", "auth", "--no-input")
+        assert outcome.code == 2
+        for thing in (
+            "extension vector of role",
+            "event trigger notices",
+            "publication whole of all",
+            "default privileges of role",
+        ):
+            assert thing in outcome.err
+        assert len(read_plan().tables) == 11
+
+
+def test_error_published_tables_are_not_dropped_in_silence(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute("auth", "CREATE PUBLICATION parts FOR TABLE users")
+    outcome = run("nuke_schema", "--database", "auth", "--no-input")
+    assert outcome.code == 3
+    assert "Guard 'publications'" in outcome.err
+    assert "parts (users)" in outcome.err
+    databases.execute("auth", "CREATE TABLE gone (); ALTER PUBLICATION parts ADD TABLE gone")
+    before = full_fingerprint()
+    outcome = run("clean_slate", "--database", "auth", "--no-input")
+    assert outcome.code == 7
+    assert "parts (gone)" in outcome.err
+    assert full_fingerprint() == before
+
+
+# --- other sessions
+
+
+@contextmanager
+def idle_in_transaction(
+    databases: Databases, *statements: str
+) -> Iterator[psycopg.Connection[Any]]:
+    with databases.connect("auth", application_name="a colleague") as session:
+        session.execute("BEGIN")
+        for statement in statements:
+            session.execute(statement)
+        try:
+            yield session
+        finally:
+            if not session.broken:
+                session.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM users",
+        "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')",
+        # A foreign migration at work, which nobody sees yet.
+        "CREATE TABLE public.one_more (id int)",
+        "ALTER TABLE teams ADD COLUMN x int",
+    ],
+)
+@pytest.mark.parametrize("command", [("nuke_schema", "--database", "auth"), ("clean_slate",)])
+def test_error_a_session_in_the_way_is_named_and_nothing_changes(
+    databases: Databases, run: Callable[..., Outcome], statement: str, command: tuple[str, ...]
+) -> None:
+    before = full_fingerprint()
+    slowest = 0.0
+    done = threading.Event()
+
+    def read_other_tables() -> None:
+        nonlocal slowest
+        with databases.connect("auth") as session:
+            while not done.is_set():
+                start = time.monotonic()
+                session.execute("SELECT count(*) FROM verifications")
+                session.execute(
+                    "INSERT INTO verifications (identifier, value, expires_at)"
+                    " VALUES ('a', 'b', now()); DELETE FROM verifications"
+                )
+                slowest = max(slowest, time.monotonic() - start)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=read_other_tables)
+    with idle_in_transaction(databases, statement) as session:
+        if "ALTER" not in statement:
+            reader.start()
+        start = time.monotonic()
+        outcome = run(*command, "--no-input", "--no-backup", "--lock-timeout", "0.5")
+        elapsed = time.monotonic() - start
+        done.set()
+        if reader.ident:
+            reader.join()
+        assert outcome.code == 5
+        assert f"pid {session.info.backend_pid} of " in outcome.err
+        assert "(a colleague)" in outcome.err
+        assert "idle in transaction for" in outcome.err
+        assert elapsed < 0.5 + 1.5
+        assert slowest < 0.6
+    assert full_fingerprint() == before
+
+
+def test_terminate_ends_who_is_in_the_way(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    options = ("--no-input", "--lock-timeout", "1", "--terminate", "--no-backup")
+    with idle_in_transaction(databases, "SELECT * FROM users") as session:
+        assert run("nuke_schema", "--database", "auth", *options).code == 0
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+    assert read_plan().tables == ()
+
+
+def test_a_writer_that_waits_writes_into_the_new_schema(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    """No row of a writer gets lost between the last look and the commit."""
+    ids: list[str] = []
+    done = threading.Event()
+
+    def write() -> None:
+        with databases.connect("auth") as session:
+            while not done.is_set():
+                row = session.execute(
+                    "INSERT INTO users (name, email) VALUES ('W', gen_random_uuid()::text) RETURNING id"
+                ).fetchone()
+                assert row
+                ids.append(row[0])
+
+    databases.mark("auth", "test")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        outcome = run("clean_slate", "--database", "auth", "--no-input", "--keep", "--no-backup")
+        written = len(ids)
+        time.sleep(0.1)
+    finally:
+        done.set()
+        writer.join()
+    assert (outcome.err, outcome.code) == ("", 0)
+    assert len(ids) > written > 0
+    old = read_plan().waiting[0].name
+    kept = databases.execute(
+        "auth", f"SELECT id FROM {old}.users UNION ALL SELECT id FROM public.users"
+    )
+    assert {id_ for (id_,) in kept} == set(ids)
+
+
+def test_of_two_nukes_at_once_one_runs(
+    databases: Databases, manage: Callable[..., Outcome]
+) -> None:
+    environment = databases.environment()
+    databases.mark("auth", "test")
+    outcomes: list[Outcome] = []
+    # Long enough to meet: a session to wait for.
+    with idle_in_transaction(databases, "SELECT * FROM users"):
+        threads = [
+            threading.Thread(
+                target=lambda: outcomes.append(
+                    manage(
+                        "nuke_schema",
+                        "--database",
+                        "auth",
+                        "--no-input",
+                        "--keep",
+                        "--no-backup",
+                        "--lock-timeout",
+                        "2.5",
+                        **environment,
+                    )
+                )
+            )
+            for _ in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.code for outcome in outcomes) == [0, 5]
+    (blocked,) = (outcome for outcome in outcomes if outcome.code)
+    assert "Another operation of this project is at work" in blocked.err
+    assert len(read_plan().waiting) == 1
+
+
+# --- afterwards
+
+
+def test_keep_then_undo_then_purge(databases: Databases, run: Callable[..., Outcome]) -> None:
+    databases.mark("auth", "development")
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')")
+    before = full_fingerprint()
+    nuke_auth = ("nuke_schema", "--database", "auth", "--no-input", "--no-backup")
+    assert run(*nuke_auth, "--keep").code == 0
+    assert read_plan().tables == ()
+    start = time.monotonic()
+    outcome = run(*nuke_auth, "--undo")
+    assert time.monotonic() - start < 1
+    assert outcome.code == 0
+    assert full_fingerprint() == before
+    assert read_plan().waiting == ()
+    assert run(*nuke_auth, "--undo").code == 2
+    run(*nuke_auth, "--keep")
+    assert run(*nuke_auth, "--purge").code == 0
+    assert read_plan().waiting == ()
+
+
+def test_undo_keeps_what_was_written_since(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.mark("auth", "test")
+    assert run("clean_slate", "--database", "auth", "--no-input", "--keep", "--no-backup").code == 0
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('New', 'new@example.com')")
+    outcome = run("nuke_schema", "--database", "auth", "--undo", "--no-input")
+    assert outcome.code == 0
+    (kept,) = read_plan().waiting
+    assert kept.name in outcome.out
+    assert databases.execute("auth", f"SELECT email FROM {kept.name}.users") == [
+        ("new@example.com",)
+    ]
+
+
+def test_an_interrupted_purge_is_finished_and_never_undone(
+    databases: Databases, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.mark("auth", "test")
+    run("nuke_schema", "--database", "auth", "--no-input", "--keep", "--no-backup")
+    planned = read_plan()
+    monkeypatch.setattr("fltr_project.schema.purge.BUDGET", 100)
+
+    class Killed(Exception):
+        pass
+
+    def kill(tables_left: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        nuke.purge(planned.target, planned.waiting[0].name, progress=kill)
+    assert read_plan().waiting[0].is_whole is False
+    outcome = run("nuke_schema", "--database", "auth", "--undo", "--no-input")
+    assert outcome.code == 2
+    assert "was being dropped, so some of it is gone" in outcome.err
+    assert run("nuke_schema", "--database", "auth", "--purge", "--no-input").code == 0
+    assert read_plan().waiting == ()
+
+
+def test_a_purge_that_a_reader_holds_up_is_left_for_later(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.mark("auth", "test")
+    run("nuke_schema", "--database", "auth", "--no-input", "--keep", "--no-backup")
+    name = read_plan().waiting[0].name
+    with idle_in_transaction(databases, f"SELECT * FROM {name}.users"):
+        options = ("--no-input", "--lock-timeout", "0.3")
+        assert run("nuke_schema", "--database", "auth", "--purge", *options).code == 5
+    assert run("nuke_schema", "--database", "auth", "--purge", "--no-input").code == 0
+
+
+def test_locks_stay_under_the_budget_and_as_predicted(databases: Databases) -> None:
+    """The plan's number of locks is what a drop of the schema really takes."""
+    for number in range(30):
+        databases.execute(
+            "auth",
+            f"CREATE TABLE t{number} (id serial PRIMARY KEY, v text,"
+            f" r int REFERENCES t{max(number - 1, 0)})",
+        )
+    planned = read_plan()
+    with databases.connect("auth") as session, session.transaction(force_rollback=True):
+        session.execute("SET client_min_messages = error")
+        session.execute("DROP SCHEMA public CASCADE")
+        counted = session.execute(
+            "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()"
+            " AND locktype IN ('relation', 'object')"
+        ).fetchone()
+    assert counted
+    assert abs(planned.locks.drop - counted[0]) <= 4
+
+
+def test_the_plan_as_json_says_everything(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute(
+        "auth",
+        "CREATE VIEW v AS SELECT 1; CREATE PUBLICATION whole FOR TABLES IN"
+        " SCHEMA public; SELECT lo_from_bytea(9, 'abc')",
+    )
+    document = json.loads(
+        run("nuke_schema", "--database", "auth", "--plan", "--format", "json").out
+    )
+    planned = document["plan"]
+    assert planned["database"]["database"] == databases.names["auth"]
+    assert planned["other_objects"]["views"] == 1
+    assert planned["publications"]["schema"] == ["whole"]
+    assert planned["large_objects"] == {"count": 1, "bytes": 3}
+    assert planned["locks"]["guaranteed"] == 6400
+    assert planned["unatomic_migrations"] == []
+    text = run("nuke_schema", "--database", "auth", "--plan").out
+    for words in (
+        "system identifier",
+        "publication whole",
+        "1 large objects",
+        "Locks:",
+        "Backup:",
+        "Token: ",
+    ):
+        assert words in text
+
+
+def test_the_schema_of_a_stranger_is_never_purged(databases: Databases) -> None:
+    databases.execute("auth", "CREATE SCHEMA public_aside_of_mine; CREATE SCHEMA another")
+    assert aside.find(connections["auth"]) == ()
+    assert sql.Identifier("public").as_string(None) == '"public"'
