@@ -23,6 +23,8 @@ STATEMENT_TIMEOUT = 300_000
 OPERATION_KEY = 0x636C65616E
 # Tables that are locked against writers one by one; a larger schema is only watched.
 LOCKED_TABLES = 1_000
+# Milliseconds of one attempt to lock them, well below the server's deadlock_timeout of 1 s.
+ATTEMPT = 200
 # Seconds between two looks at who is in the way.
 PAUSE = 0.05
 
@@ -124,25 +126,7 @@ def clear_the_way(
     deadline = time.monotonic() + lock_timeout / 1000
     ended = _terminate(connection, schema) if terminate else ()
     _wait_for(connection, schema, deadline, lock_timeout)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT relname FROM pg_class
-            WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
-              AND relkind = 'r' AND has_table_privilege(oid, 'UPDATE') ORDER BY relname
-            """,
-            [schema],
-        )
-        tables = [
-            sql.SQL("ONLY {}").format(sql.Identifier(schema, t)) for (t,) in cursor.fetchall()
-        ]
-        if tables and len(tables) <= LOCKED_TABLES:
-            # What is left of the time; at least a moment, or 0 would mean for ever.
-            left = max(10, round((deadline - time.monotonic()) * 1000))
-            limit_waiting(cursor, left, STATEMENT_TIMEOUT)
-            statement = sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE")
-            cursor.execute(statement.format(sql.SQL(", ").join(tables)))
-            limit_waiting(cursor, lock_timeout, STATEMENT_TIMEOUT)
+    _lock_out_writers(connection, schema, deadline, lock_timeout)
     # Who came in between and is no writer reads the old tables to the end of its transaction.
     writers = tuple(session for session in others_in_schema(connection, schema) if session.writes)
     if writers:
@@ -216,6 +200,39 @@ def _wait_for(
             raise in_the_way(connection, schema, lock_timeout, left)
 
 
+def _lock_out_writers(
+    connection: BaseDatabaseWrapper, schema: str, deadline: float, lock_timeout: int
+) -> None:
+    """Lock the tables against writers, all of them or none, until the transaction ends.
+
+    In short attempts: a writer that waits for us while we wait for it is let through, before the
+    server would call it a deadlock and end either.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOCKABLE, [schema])
+        names = [name for (name,) in cursor.fetchall()]
+    if not names or len(names) > LOCKED_TABLES:
+        return
+    tables = sql.SQL(", ").join(
+        sql.SQL("ONLY {}").format(sql.Identifier(schema, name)) for name in names
+    )
+    statement = sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables)
+    while True:
+        try:
+            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+                limit_waiting(cursor, ATTEMPT, STATEMENT_TIMEOUT)
+                cursor.execute(statement)
+                limit_waiting(cursor, lock_timeout, STATEMENT_TIMEOUT)
+                return
+        except DatabaseError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            if time.monotonic() > deadline:
+                others = others_in_schema(connection, schema)
+                raise in_the_way(connection, schema, lock_timeout, others) from error
+        time.sleep(PAUSE)
+
+
 def _terminate(connection: BaseDatabaseWrapper, schema: str) -> tuple[Session, ...]:
     ended = []
     for session in others_in_schema(connection, schema):
@@ -239,6 +256,14 @@ def _at_work(database: str) -> Blocked:
         "Wait until it has ended, then run the command again."
     )
 
+
+# Parents first, as writers mostly go: who waits for its parent's lock holds none of a child's.
+LOCKABLE = """
+    SELECT c.relname FROM pg_class c
+    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+      AND c.relkind = 'r' AND has_table_privilege(c.oid, 'UPDATE')
+    ORDER BY (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = c.oid) DESC, c.relname
+"""
 
 OTHERS = """
     SELECT coalesce(l.pid, 0), l.virtualtransaction, coalesce(a.usename, ''),
