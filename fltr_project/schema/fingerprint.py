@@ -114,7 +114,7 @@ def _schema(cursor: CursorWrapper) -> list[str]:
     if found is None:
         return []
     published = belongings.published(cursor, SCHEMA)
-    grants = found.grants if found.grants is None else sorted(map(repr, found.grants))
+    grants = _lines(cursor, SCHEMA_GRANTS)
     return [
         f"owner {found.owner}",
         f"comment {found.comment!r}",
@@ -142,26 +142,29 @@ NOT_OF_EXTENSION = (
     " AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = {0}.tableoid"
     " AND e.objid = {0}.oid AND e.deptype = 'e')"
 )
-ACL = (
-    "CASE WHEN {0} IS NULL THEN 'default' ELSE array(SELECT unnest({0})::text ORDER BY 1)::text END"
+# No list at all is the same as PostgreSQL's default, spelled out or not: pg_dump leaves that out.
+ACL = "array(SELECT unnest(coalesce({0}, acldefault({1}, {2})))::text ORDER BY 1)::text"
+
+SCHEMA_GRANTS = (
+    f"SELECT {ACL.format('nspacl', "'n'", 'nspowner')} FROM pg_namespace WHERE nspname = 'public'"
 )
 
 QUERIES = {
     "owners and grants": (
         "SELECT format('%%s %%s of %%s, acl %%s', c.relkind, c.relname, pg_get_userbyid(c.relowner),"
-        f" {ACL.format('c.relacl')}) FROM pg_class c"
+        f" {ACL.format('c.relacl', "CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::\"char\"", 'c.relowner')}) FROM pg_class c"
         f" WHERE c.relnamespace = {IN_PUBLIC} AND c.relkind <> 'i' AND c.relkind <> 'I'"
         f" AND c.relkind <> 'c' {NOT_OF_EXTENSION.format('c')}"
         " UNION ALL SELECT format('%%s of %%s, acl %%s', p.oid::regprocedure,"
-        f" pg_get_userbyid(p.proowner), {ACL.format('p.proacl')}) FROM pg_proc p"
+        f" pg_get_userbyid(p.proowner), {ACL.format('p.proacl', "'f'", 'p.proowner')}) FROM pg_proc p"
         f" WHERE p.pronamespace = {IN_PUBLIC} {NOT_OF_EXTENSION.format('p')}"
         " UNION ALL SELECT format('type %%s of %%s, acl %%s', t.typname, pg_get_userbyid(t.typowner),"
-        f" {ACL.format('t.typacl')}) FROM pg_type t"
+        f" {ACL.format('t.typacl', "'T'", 't.typowner')}) FROM pg_type t"
         f" WHERE t.typnamespace = {IN_PUBLIC} AND t.typtype IN ('e', 'd', 'r')"
         f" {NOT_OF_EXTENSION.format('t')}"
         " UNION ALL SELECT format('column %%s.%%s, acl %%s', c.relname, a.attname,"
-        f" {ACL.format('a.attacl')}) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-        f" WHERE c.relnamespace = {IN_PUBLIC} AND a.attacl IS NOT NULL ORDER BY 1"
+        f" {ACL.format('a.attacl', "'c'", 'c.relowner')}) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+        f" WHERE c.relnamespace = {IN_PUBLIC} AND cardinality(a.attacl) > 0 ORDER BY 1"
     ),
     "comments": (
         "SELECT format('%%s %%s: %%s', i.type, i.identity, d.description) FROM pg_description d,"
@@ -182,7 +185,7 @@ QUERIES = {
     ),
     "large objects": (
         "SELECT format('%%s of %%s, acl %%s, %%s', m.oid, pg_get_userbyid(m.lomowner),"
-        f" {ACL.format('m.lomacl')}, md5(lo_get(m.oid)))"
+        f" {ACL.format('m.lomacl', "'L'", 'm.lomowner')}, md5(lo_get(m.oid)))"
         " FROM pg_largeobject_metadata m ORDER BY 1"
     ),
 }
