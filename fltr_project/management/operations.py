@@ -78,9 +78,10 @@ class OperationCommand(SchemaCommand):
         except Exception as error:
             self.record(history.FAILED, f"{type(error).__name__}: {error}", 2)
             raise
-        except KeyboardInterrupt:
-            self.record(history.FAILED, "Interrupted at the keyboard.", 130)
-            raise
+        except KeyboardInterrupt as interrupt:
+            sentence = "Interrupted. What was not committed has been rolled back; --plan shows what there is."
+            self.record(history.FAILED, sentence, 130)
+            raise CommandError(sentence, returncode=130) from interrupt
 
     def _fail(self, sentence: str, exit_code: int, error: Exception) -> None:
         event = history.REFUSED if exit_code in {3, 4} else history.FAILED

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
+import subprocess
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connections
@@ -15,7 +21,7 @@ from fltr_project.postgres.target import connect, identify
 from fltr_project.schema import plan_token
 from fltr_project.schema.inventory import Rows
 from fltr_project.schema.plan import Plan, plan
-from tests.conftest import ALIASES, Databases, Outcome
+from tests.conftest import ALIASES, ROOT, Databases, Outcome
 
 
 class Stdin(io.StringIO):
@@ -126,6 +132,38 @@ def test_the_token_of_the_plan_empties_a_protected_database(
     outcome = run("nuke_schema", "--database", "auth", *options)
     assert (outcome.err, outcome.code) == ("", 0)
     assert read_plan().tables == ()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("NAME", 0), ("yes", 4), ("\x04", 4), ("\x03", 4)])
+def test_a_person_at_a_terminal_types_the_name(
+    databases: Databases, tmp_path: Path, answer: str, code: int
+) -> None:
+    """A terminal of the operating system's; Ctrl-D and Ctrl-C at the prompt are a no."""
+    name = databases.names["auth"]
+    controller, terminal = os.openpty()
+    command = [sys.executable, "manage.py", "nuke_schema", "--database", "auth"]
+    with subprocess.Popen(
+        [*command, "--backup-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, **databases.environment()},
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
+    ) as process:
+        assert process.stderr
+        prompt = process.stderr.read(len("This empties schema public of "))
+        assert prompt == "This empties schema public of "
+        os.write(controller, (answer.replace("NAME", name) + "\n").encode())
+        errors = process.stderr.read()
+        process.wait(timeout=60)
+    os.close(controller)
+    os.close(terminal)
+    assert process.returncode == code
+    assert f"Type the database's name, {name}, to go on: " in errors
+    assert "Traceback" not in errors
 
 
 def test_one_token_consents_to_both_databases(
