@@ -71,8 +71,10 @@ class Command(OperationCommand):
                     raise CannotRun(
                         f"{planned.target} has no schema that was set aside. Nothing has changed."
                     )
+                # Asked for by name of the option, which is enough where nothing is protected.
+                ask = interactive and planned.target.environment not in guards.FREE
                 self.obtain_consent(
-                    [planned], confirm, interactive, token, needs_token=False, counts_unmarked=purge
+                    [planned], confirm, ask, token, needs_token=False, counts_unmarked=purge
                 )
                 if undo:
                     self._undo(planned, milliseconds, terminate)
