@@ -259,10 +259,13 @@ def _at_work(database: str) -> Blocked:
 
 # Parents first, as writers mostly go: who waits for its parent's lock holds none of a child's.
 LOCKABLE = """
-    SELECT c.relname FROM pg_class c
+    SELECT c.relname
+    FROM pg_class c
+    LEFT JOIN (SELECT confrelid, count(*) AS children FROM pg_constraint GROUP BY confrelid) AS k
+      ON k.confrelid = c.oid
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
       AND c.relkind = 'r' AND has_table_privilege(c.oid, 'UPDATE')
-    ORDER BY (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = c.oid) DESC, c.relname
+    ORDER BY coalesce(k.children, 0) DESC, c.relname
 """
 
 OTHERS = """

@@ -46,7 +46,8 @@ def purge(connection: BaseDatabaseWrapper, name: str, lock_timeout: int) -> Iter
 def locks_needed(cursor: CursorWrapper, schema: str) -> tuple[int, int]:
     """How many locks the largest batch of a purge takes, and how many DROP SCHEMA would. Read-only."""
     cursor.execute(
-        f"SELECT coalesce(sum(cost), 0), coalesce(max(cost), 0) FROM ({COST}) AS t", [schema]
+        f"SELECT coalesce(sum(cost), 0), coalesce(max(cost), 0) FROM ({COST}) AS t",
+        [schema, None],
     )
     total, largest = cursor.fetchone()
     cursor.execute(COST_OF_SCHEMA, [schema])
@@ -59,12 +60,10 @@ def _drop_tables(cursor: CursorWrapper, schema: str) -> int:
     cursor.execute(
         f"""
         SELECT relname, relkind, left_over FROM (
-            SELECT relname, relkind, count(*) OVER () AS left_over, row_number() OVER drop_order AS place,
-                   sum(cost) OVER drop_order AS locks
-            FROM ({COST}) AS t WINDOW drop_order AS (ORDER BY parent, oid DESC)
+            SELECT *, sum(cost) OVER (ORDER BY place) AS locks FROM ({COST}) AS candidates
         ) AS planned WHERE locks <= %s OR place = 1
         """,
-        [schema, BUDGET],
+        [schema, BATCH, BUDGET],
     )
     tables = cursor.fetchall()
     if not tables:
@@ -89,24 +88,30 @@ def _drop_others(cursor: CursorWrapper, schema: str) -> int:
 
 
 # Locks of dropping one table: on itself and its two row types, TOAST table and index, indexes,
-# defaults, sequences, constraints, triggers; and for each foreign key from and to it on the other
-# table, its two triggers there and the constraint.
+# defaults, sequences, constraints, triggers; and of a foreign key, which has two triggers at either
+# end, the other end's triggers, table and constraint. Every look-up has its index: of 20,000 tables
+# with 20,000 foreign keys it takes a second.
 COST = """
-    SELECT c.oid, c.relname, c.relkind,
-           EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = c.oid) AS parent,
+    SELECT c.relname, c.relkind, c.left_over, c.place,
            3 + 2 * (c.reltoastrelid <> 0)::int
            + (SELECT count(*) FROM pg_index x WHERE x.indrelid = c.oid)
            + (SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = c.oid)
-           + (SELECT count(*) FROM pg_trigger t WHERE t.tgrelid = c.oid)
-           + (SELECT count(*) + 3 * count(*) FILTER (WHERE k.contype = 'f')
-              FROM pg_constraint k WHERE k.conrelid = c.oid)
-           + 4 * (SELECT count(*) FROM pg_constraint k WHERE k.confrelid = c.oid)
+           + (SELECT count(*) FROM pg_constraint k WHERE k.conrelid = c.oid)
+           + (SELECT count(*) + 2 * count(*) FILTER (WHERE t.tgisinternal)
+              FROM pg_trigger t WHERE t.tgrelid = c.oid)
            + (SELECT count(*) FROM pg_depend s WHERE s.refclassid = 'pg_class'::regclass
               AND s.refobjid = c.oid AND s.classid = 'pg_class'::regclass AND s.refobjsubid > 0
               AND s.deptype IN ('a', 'i')) AS cost
-    FROM pg_class c
-    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
-      AND c.relkind IN ('r', 'p', 'f')
+    FROM (
+        SELECT oid, relname, relkind, reltoastrelid, count(*) OVER () AS left_over,
+               row_number() OVER (ORDER BY parent, oid DESC) AS place
+        FROM (SELECT t.oid, t.relname, t.relkind, t.reltoastrelid,
+                     EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = t.oid) AS parent
+              FROM pg_class t
+              WHERE t.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+                AND t.relkind IN ('r', 'p', 'f')) AS tables
+        ORDER BY place LIMIT %s
+    ) AS c
 """
 
 # What DROP SCHEMA ... CASCADE locks, all in one transaction (measured: exact).
