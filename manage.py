@@ -16,11 +16,16 @@ def main() -> None:
     try:
         from django.core.management import execute_from_command_line
     except ModuleNotFoundError as error:
-        sys.exit(f"{error}. Run `make setup`, then `.venv/bin/python manage.py`.")
+        sys.stderr.write(f"{error}. Run `make setup`, then `.venv/bin/python manage.py`.\n")
+        sys.exit(2)
     from fltr_project.errors import explain
 
     try:
         execute_from_command_line(sys.argv)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        # 128 and the number of SIGINT, as shells have it.
+        sys.exit(130)
     except BrokenPipeError:
         # `manage.py ... | head` has seen enough; so that Python's own flush at exit is silent too:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 
 from fltr_project.inspection import InspectionAdmin
 
@@ -70,7 +74,11 @@ class ApiKeyCreditsAdmin(InspectionAdmin):
     list_display = ("masked_key", "user", "team", "credits", "daily_limit", "monthly_limit")
     list_select_related = ("user", "team")
     search_fields = ("user__email", "user__id")
-    exclude = ("api_key",)
+    # The primary key is the secret, and would stand in the page's address.
+    list_display_links = None
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        raise PermissionDenied
 
     @admin.display(description="API key")
     def masked_key(self, key: ApiKeyCredits) -> str:
@@ -104,9 +112,14 @@ class AccountAdmin(InspectionAdmin):
 
 @admin.register(Verification)
 class VerificationAdmin(InspectionAdmin):
-    list_display = ("identifier", "created_at", "expires_at")
-    search_fields = ("identifier",)
-    exclude = ("value",)
+    list_display = ("purpose", "created_at", "expires_at")
+    exclude = ("identifier", "value")
+
+    @admin.display(description="purpose")
+    def purpose(self, verification: Verification) -> str:
+        # Better Auth's identifier of a password reset ends with its token.
+        purpose, colon, _ = verification.identifier.partition(":")
+        return purpose if colon else "…"
 
 
 @admin.register(DrizzleMigration)

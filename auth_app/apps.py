@@ -24,7 +24,6 @@ class AuthAppConfig(AppConfig):
 
 def store_signup_bonus(using: str, **kwargs: Any) -> None:
     """Write SIGNUP_BONUS_CREDITS into the database's settings, where the sign-up trigger reads it."""
-    if using == database_of("auth_app"):
-        settings_of_database.ensure(
-            connections[using], "fltr.signup_bonus_credits", str(settings.SIGNUP_BONUS_CREDITS)
-        )
+    bonus = settings.SIGNUP_BONUS_CREDITS
+    if using == database_of("auth_app") and bonus is not None:
+        settings_of_database.ensure(connections[using], "fltr.signup_bonus_credits", str(bonus))

@@ -57,7 +57,8 @@ def _journal(folder: Path) -> list[tuple[str, int, str]]:
         return [
             (
                 entry["tag"],
-                int(entry["when"]),
+                # Milliseconds; within what a bigint and Drizzle's Date both hold.
+                range(1 << 53)[entry["when"]],
                 hashlib.sha256((folder / f"{entry['tag']}.sql").read_bytes()).hexdigest(),
             )
             for entry in entries
@@ -67,7 +68,7 @@ def _journal(folder: Path) -> list[tuple[str, int, str]]:
             f"{str(folder)!r} is not a Drizzle migrations folder: {error.filename} is missing. "
             "Name the folder that drizzle.config.ts has as `out`."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise CannotRun(
             f"Drizzle's journal {str(path)!r} cannot be read. Run `drizzle-kit generate` again, or "
             "name the folder that drizzle.config.ts has as `out`."

@@ -94,7 +94,8 @@ class Verification(Timestamped):
         indexes = [Index(fields=["identifier"], name="verifications_identifier_idx")]
 
     def __str__(self) -> str:
-        return self.identifier
+        # Not the identifier, which may hold the token of a password reset.
+        return str(self.id)
 
 
 class Subscription(models.Model):

@@ -66,7 +66,7 @@ def check_relations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
             obj=field,
             id="fltr.E003",
         )
-        for model in apps.get_models()
+        for model in apps.get_models(include_auto_created=True)
         for field in model._meta.get_fields(include_hidden=False)
         if field.concrete and field.is_relation and isinstance(field.related_model, type)
         if (here := database_of(model._meta.app_label))

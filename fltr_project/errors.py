@@ -11,6 +11,8 @@ CleanSlateError
 
 from __future__ import annotations
 
+import sqlite3
+
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
@@ -64,7 +66,14 @@ def explain(error: BaseException) -> str | None:
     """
     if isinstance(error, CleanSlateError | ImproperlyConfigured):
         return str(error)
+    if isinstance(error, PermissionError) and error.filename:
+        return f"This user may not use {error.filename}. Run as its owner, or change its mode."
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    if isinstance(cause, sqlite3.OperationalError):
+        return (
+            f"Django's own database, a SQLite file under var/, cannot be used: {cause}. Make var/ "
+            "writable, or set CONTROL_DATABASE_URL to a PostgreSQL database."
+        )
     if not isinstance(cause, psycopg.Error):
         return None
     reason = _first_line(cause)
@@ -77,11 +86,16 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
         return f"The server gave up waiting: {reason}. Try again when the other sessions are done."
-    if cause.sqlstate is None and isinstance(cause, psycopg.OperationalError):
+    if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
+        return f"The schema is not there or not whole: {reason}. Run `manage.py verify_schema`."
+    if isinstance(cause, psycopg.OperationalError) and cause.pgconn is not None:
+        # A connection that never was still carries what libpq has to say.
         return (
             f"Cannot connect: {reason}. Check that the server runs and that the URL names the "
             "right host, port, database, user and password."
         )
+    if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
+        return f"The database URL cannot be used: {reason}. Check its options."
     if isinstance(cause, psycopg.OperationalError):
         return f"The server ended the work: {reason}. Check the server, then run the command again."
     return None

@@ -15,6 +15,9 @@ class UtcTimestampField(models.DateTimeField):  # type: ignore[type-arg]
 
     The other clients of the table declare `timestamp`; with `timestamptz` they read dates hours off
     in a session outside UTC (contract.md, "Rules for every table").
+
+    For Django's current time zone UTC, which this project has: under ``timezone.override`` the
+    lookups that cut dates (``__date``, ``TruncDay``) would move a `timestamp` the wrong way.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:

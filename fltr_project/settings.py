@@ -8,14 +8,10 @@ then say which variable it is; it never falls back to another database.
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.utils import get_random_secret_key
-
+from . import environment
 from .postgres import addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -24,42 +20,11 @@ VAR_DIR = BASE_DIR / "var"
 BACKUP_DIR = VAR_DIR / "backups"
 OPERATIONS_LOG = VAR_DIR / "operations.jsonl"
 
-env = environ.Env()
-_env_file = Path(os.environ.get("FLTR_ENV_FILE") or BASE_DIR / ".env")
-if _env_file.is_file():
-    env.read_env(_env_file)
-elif "FLTR_ENV_FILE" in os.environ:
-    raise ImproperlyConfigured(
-        f"FLTR_ENV_FILE names {str(_env_file)!r}, which is not a file. Name the file that holds "
-        "the variables of .env.example, or unset it."
-    )
-
-
-def _boolean(name: str, default: bool) -> bool:
-    """A strict boolean: django-environ reads any unknown word as False."""
-    value = env.str(name, default="on" if default else "off").strip().lower()
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise ImproperlyConfigured(f"{name} is {value!r}, which is not a boolean. Use on or off.")
-
-
-def _natural(name: str, default: int) -> int:
-    value = env.str(name, default=str(default)).strip()
-    # user_credits.credits is a PostgreSQL integer.
-    if not (value.isascii() and value.isdigit() and int(value) < 2**31):
-        raise ImproperlyConfigured(f"{name} is {value!r}. Use a whole number from 0 to 2147483647.")
-    return int(value)
+environment.read_env_file(default=BASE_DIR / ".env")
 
 
 def _database(name: str, default: dict[str, Any]) -> dict[str, Any]:
-    if name not in os.environ:
-        return default
-    with warnings.catch_warnings():
-        # django-environ warns about an unknown scheme; addresses.parse turns it into an error.
-        warnings.simplefilter("ignore")
-        return addresses.parse(name, os.environ[name])
+    return addresses.parse(name, os.environ[name]) if name in os.environ else default
 
 
 DATABASES: dict[str, dict[str, Any]] = {
@@ -72,36 +37,16 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASE_ROUTERS = ["fltr_project.routers.AppRouter"]
 
-# Credits of a new user, the same for every client: written into the database when it is migrated.
-SIGNUP_BONUS_CREDITS = _natural("SIGNUP_BONUS_CREDITS", 100)
+# Credits of a new user, the same for every client: `migrate` writes them into the database, whose
+# trigger takes 100 where nothing is written. None leaves what is written as it is.
+SIGNUP_BONUS_CREDITS = environment.natural("SIGNUP_BONUS_CREDITS", most=999_999_999)
 
 # Both databases embedded means a person at their own machine; anything else is safe by default.
-DEBUG = _boolean(
+DEBUG = environment.boolean(
     "DEBUG", default=all(addresses.is_embedded(DATABASES[alias]) for alias in ("auth", "fltr"))
 )
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
-ALLOWED_HOSTS = [host.strip() for host in ALLOWED_HOSTS]
-
-
-def _secret_key() -> str:
-    """The key from the environment; with DEBUG one that this checkout made for itself.
-
-    Without either it stays empty: commands run, and Django refuses to sign anything.
-    """
-    if "SECRET_KEY" in os.environ or not DEBUG:
-        return str(env.str("SECRET_KEY", default=""))
-    path = VAR_DIR / "secret_key"
-    VAR_DIR.mkdir(exist_ok=True)
-    try:
-        # Exclusive creation: of two first runs at once one writes and the other reads.
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(get_random_secret_key())
-    except FileExistsError:
-        pass
-    return path.read_text() or get_random_secret_key()
-
-
-SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS")
+SECRET_KEY = environment.secret_key("SECRET_KEY", own=VAR_DIR / "secret_key" if DEBUG else None)
 
 INSTALLED_APPS = [
     "fltr_project",

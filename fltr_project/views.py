@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from .errors import CleanSlateError
 
 
 @require_safe
@@ -25,5 +28,5 @@ def _answers(alias: str) -> bool:
         with connections[alias].cursor() as cursor:
             cursor.execute("SELECT 1")
             return bool(cursor.fetchone() == (1,))
-    except DatabaseError:
+    except (DatabaseError, ImproperlyConfigured, CleanSlateError):
         return False

@@ -183,6 +183,51 @@ FLTR_FOREIGN_KEYS = {
 AUTH_UNIQUE = {"users.email", "sessions.token"}
 FLTR_UNIQUE = {"datasets.slug", "documents.object_key"}
 
+# What the checks accept, as PostgreSQL prints it.
+NOT_NEGATIVE = "({} >= 0)"
+AUTH_CHECKS = {
+    "teams_credits_check": NOT_NEGATIVE.format("credits"),
+    "user_credits_credits_check": NOT_NEGATIVE.format("credits"),
+    "user_credits_total_credits_purchased_check": NOT_NEGATIVE.format("total_credits_purchased"),
+    "api_key_credits_credits_check": NOT_NEGATIVE.format("credits"),
+    "api_key_credits_daily_limit_check": NOT_NEGATIVE.format("daily_limit"),
+    "api_key_credits_monthly_limit_check": NOT_NEGATIVE.format("monthly_limit"),
+    "credit_transactions_amount_check": "(NOT (amount = 0))",
+    "credit_transactions_amount_type_check": (
+        "(((amount < 0) AND (type = 'usage'::text)) OR ((NOT (type = 'usage'::text)) AND (amount > 0)))"
+    ),
+    "credit_transactions_type_check": (
+        "(type = ANY (ARRAY['purchase'::text, 'usage'::text, 'refund'::text, 'bonus'::text]))"
+    ),
+}
+FLTR_CHECKS = {
+    "datasets_document_count_check": NOT_NEGATIVE.format("document_count"),
+    "datasets_download_count_check": NOT_NEGATIVE.format("download_count"),
+    "datasets_view_count_check": NOT_NEGATIVE.format("view_count"),
+    "datasets_visibility_check": (
+        "(visibility = ANY (ARRAY['public'::text, 'private'::text, 'premium'::text]))"
+    ),
+    "datasets_status_check": (
+        "(status = ANY (ARRAY['uploading'::text, 'processing'::text, 'ready'::text, 'failed'::text]))"
+    ),
+    "datasets_pricing_model_check": (
+        "(pricing_model = ANY (ARRAY['free'::text, 'one_time'::text, 'subscription'::text]))"
+    ),
+    "documents_status_check": (
+        "(status = ANY (ARRAY['pending'::text, 'processing'::text, 'ready'::text, 'failed'::text]))"
+    ),
+    "processing_jobs_status_check": (
+        "(status = ANY (ARRAY['queued'::text, 'running'::text, 'succeeded'::text, 'failed'::text]))"
+    ),
+    "processing_jobs_retries_check": NOT_NEGATIVE.format("retries"),
+}
+
+# Indexes by name, with their columns; the users' history is read by user and time.
+COMPOUND_INDEXES = {
+    "credit_transactions_user_id_created_at_idx": ["user_id", "created_at"],
+}
+SIGN_UP_TRIGGER = ("users", "AFTER INSERT", "FOR EACH ROW")
+
 # Columns that some index begins with.
 AUTH_INDEXED = {
     *("sessions.user_id", "accounts.user_id", "verifications.identifier", "teams.owner_id"),
@@ -207,6 +252,7 @@ class Words:
     foreign_keys: set[tuple[str, str, str]]
     unique: set[str]
     indexed: set[str]
+    checks: dict[str, str]
     primary: dict[str, str]
 
     @property
@@ -235,6 +281,7 @@ def words(alias: str) -> Words:
         foreign_keys=AUTH_FOREIGN_KEYS if alias == "auth" else FLTR_FOREIGN_KEYS,
         unique=AUTH_UNIQUE if alias == "auth" else FLTR_UNIQUE,
         indexed=AUTH_INDEXED if alias == "auth" else FLTR_INDEXED,
+        checks=AUTH_CHECKS if alias == "auth" else FLTR_CHECKS,
         primary={table: keys.get(table, "id") for table in tables},
     )
 
@@ -277,22 +324,50 @@ def differences(alias: str, rows: Rows) -> list[str]:
     found += [f"foreign key {key} is unexpected" for key in keys - want.foreign_keys]
     if len(rows(FOREIGN_KEYS)) != len(keys):
         found.append("a foreign key stands there twice")
-    indexes = rows(INDEXES)
-    unique = {
-        f"{t}.{columns[0]}"
-        for t, columns, is_unique, _ in indexes
-        if is_unique and len(columns) == 1
-    }
-    leading = {f"{t}.{columns[0]}" for t, columns, _, _ in indexes}
-    primary = {t: columns for t, columns, _, is_primary in indexes if is_primary}
-    found += [f"{column} is not unique" for column in want.unique - unique]
-    found += [f"{column} has no index" for column in want.indexed - leading]
+    found += _index_differences(want, rows(INDEXES))
+    checks: dict[str, str] = dict(rows(CHECKS))
+    found += [
+        f"check {name} is {checks.get(name)}, not {expression}"
+        for name, expression in want.checks.items()
+        if checks.get(name) != expression
+    ]
+    if alias == "auth" and not any(
+        table == SIGN_UP_TRIGGER[0] and all(words in definition for words in SIGN_UP_TRIGGER[1:])
+        for table, definition in rows(TRIGGERS)
+    ):
+        found.append("no trigger opens the credit account of a new user")
+    return sorted(found)
+
+
+def _index_differences(want: Words, indexes: list[tuple[Any, ...]]) -> list[str]:
+    """Indexes have the names of the pattern, so that a person finds them."""
+    found: list[str] = []
+    by_name = {name: (columns, unique) for _, name, columns, unique, _ in indexes}
+    for column in want.unique:
+        name = f"{column.replace('.', '_')}_unique"
+        if by_name.get(name) != ([column.split(".")[1]], True):
+            found.append(f"{column} is not unique as {name}")
+    for column in want.indexed:
+        name = f"{column.replace('.', '_')}_idx"
+        compound = {n: c for n, c in COMPOUND_INDEXES.items() if n.startswith(name[:-3])}
+        for expected, columns in (compound or {name: [column.split(".")[1]]}).items():
+            if by_name.get(expected) != (columns, False):
+                found.append(f"{column} has no index {expected}")
+    primary = {table: columns for table, _, columns, _, is_primary in indexes if is_primary}
     found += [
         f"the primary key of {table} is {primary.get(table)}, not {column}"
         for table, column in want.primary.items()
         if primary.get(table) != [column]
     ]
-    return sorted(found)
+    # On the contract's own columns; a feature may need one on a column of its own.
+    found += [
+        f"{name} makes {table} unique by {columns}"
+        for table, name, columns, unique, is_primary in indexes
+        if unique
+        and not is_primary
+        and {f"{table}.{column}" for column in columns} <= want.columns.keys() - want.unique
+    ]
+    return found
 
 
 def _is_default(word: str | None, live: str | None, type_: str) -> bool:
@@ -325,12 +400,22 @@ FOREIGN_KEYS = """
      AND t.ordinal_position = k.position_in_unique_constraint
     WHERE r.constraint_schema = 'public'
 """
+CHECKS = """
+    SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
+    WHERE contype = 'c' AND connamespace = 'public'::regnamespace AND convalidated
+"""
+TRIGGERS = """
+    SELECT c.relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT t.tgisinternal AND t.tgenabled = 'O' AND c.relnamespace = 'public'::regnamespace
+"""
 INDEXES = """
-    SELECT c.relname, array_agg(a.attname::text ORDER BY k.place), x.indisunique, x.indisprimary
+    SELECT c.relname, i.relname, array_agg(a.attname::text ORDER BY k.place),
+           x.indisunique, x.indisprimary
     FROM pg_index x
     JOIN pg_class c ON c.oid = x.indrelid AND c.relnamespace = 'public'::regnamespace
+    JOIN pg_class i ON i.oid = x.indexrelid
     CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS k (number, place)
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
     WHERE x.indisvalid
-    GROUP BY c.relname, x.indexrelid, x.indisunique, x.indisprimary
+    GROUP BY c.relname, i.relname, x.indexrelid, x.indisunique, x.indisprimary
 """

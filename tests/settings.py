@@ -6,6 +6,10 @@ import os
 import tempfile
 from pathlib import Path
 
+# The tests are for a server of their own, never for that of somebody's .env; the processes that
+# they start inherit this.
+os.environ["FLTR_ENV_FILE"] = str(Path(__file__).with_name("empty.env"))
+
 from fltr_project.settings import *  # noqa: F403
 from fltr_project.settings import DATABASES, VAR_DIR
 

@@ -78,7 +78,7 @@ def test_error_url(manage: Callable[..., Outcome], url: str, words: str) -> None
         (["nuke_schema", "--no-input"], "--database"),
         (["nuke_schema", "--database", "auth", "--lock-timeout", "0"], "--lock-timeout"),
         (["adopt_drizzle", "nowhere"], "'nowhere' is not a Drizzle migrations folder"),
-        (["postgres", "status", "now"], "takes no arguments"),
+        (["postgres", "status", "now"], "unrecognized arguments: now"),
     ],
 )
 def test_error_usage(
@@ -101,14 +101,15 @@ def test_error_no_terminal(
 
 
 @pytest.mark.parametrize("command", ["nuke_schema", "clean_slate"])
+@pytest.mark.parametrize("other", ["FLTR", "CONTROL"])
 def test_error_one_database_under_two_aliases(
-    databases: Databases, manage: Callable[..., Outcome], command: str
+    databases: Databases, manage: Callable[..., Outcome], command: str, other: str
 ) -> None:
     urls = databases.environment()
-    urls["FLTR_DATABASE_URL"] = urls["AUTH_DATABASE_URL"] + "&application_name=other"
+    urls[f"{other}_DATABASE_URL"] = urls["AUTH_DATABASE_URL"]
     before = fingerprint(databases)
     assert "fltr.E002" in manage("check", **urls).err
-    outcome = manage("clean_slate", "--no-input", **urls)
+    outcome = manage(*COMMANDS[command], **urls)
     assert_told(outcome, 2, "both reach database")
     assert fingerprint(databases) == before
 
@@ -187,15 +188,48 @@ def test_error_in_json_is_an_object_too(manage: Callable[..., Outcome]) -> None:
     ("variables", "words"),
     [
         ({"FLTR_ENV_FILE": "no/such/file"}, "FLTR_ENV_FILE names 'no/such/file'"),
+        ({"FLTR_ENV_FILE": ""}, "FLTR_ENV_FILE names ''"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY is empty"),
+        ({"ALLOWED_HOSTS": "one,,two"}, "ALLOWED_HOSTS has an empty part"),
         ({"DEBUG": "maybe"}, "DEBUG is 'maybe'"),
         ({"SIGNUP_BONUS_CREDITS": "-1"}, "SIGNUP_BONUS_CREDITS is '-1'"),
-        ({"SIGNUP_BONUS_CREDITS": "2147483648"}, "SIGNUP_BONUS_CREDITS is '2147483648'"),
+        ({"SIGNUP_BONUS_CREDITS": "1000000000"}, "SIGNUP_BONUS_CREDITS is '1000000000'"),
     ],
 )
 def test_error_setting(
     manage: Callable[..., Outcome], variables: dict[str, str], words: str
 ) -> None:
     assert_told(manage("verify_schema", **variables), 2, words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (f"AUTH_DATABASE_URL = postgresql://ada:{PASSWORD}@h/x".encode(), "Line 1 of the env file"),
+        (f"DEBUG=on\n  SECRET_KEY={PASSWORD}".encode(), "Line 2 of the env file"),
+        (PASSWORD.encode(), "Line 1 of the env file"),
+        (b"SECRET_KEY=\xff\xfe", "cannot be read (UnicodeDecodeError)"),
+    ],
+)
+def test_error_env_file(
+    manage: Callable[..., Outcome], tmp_path: Path, content: bytes, words: str
+) -> None:
+    file = tmp_path / "production.env"
+    file.write_bytes(content)
+    assert_told(manage("verify_schema", FLTR_ENV_FILE=str(file)), 2, words)
+
+
+def test_it_reads_an_env_file_as_it_is_written(
+    manage: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    file = tmp_path / "production.env"
+    file.write_text(
+        "# production\n\nexport AUTH_DATABASE_URL=postgresql://ada@db.invalid/fltr_auth\n"
+        "SECRET_KEY=$with=signs#in it\nALLOWED_HOSTS=a.example.org, b.example.org\n"
+    )
+    code = "from django.conf import settings as s; print(s.SECRET_KEY, s.ALLOWED_HOSTS, s.DEBUG)"
+    outcome = manage("shell", "-v0", "-c", code, FLTR_ENV_FILE=str(file))
+    assert outcome.out == "$with=signs#in it ['a.example.org', 'b.example.org'] False\n", outcome
 
 
 def fingerprint(databases: Databases) -> list[object]:

@@ -69,7 +69,7 @@ def test_error_e003_a_foreign_key_across_databases(monkeypatch: pytest.MonkeyPat
         class Meta:
             app_label = "data_app"
 
-    monkeypatch.setattr(apps, "get_models", lambda: [Favourite])
+    monkeypatch.setattr(apps, "get_models", lambda **_: [Favourite])
     (error,) = checks.check_relations(None)
     assert error.id == "fltr.E003"
     assert "'auth'" in error.msg

@@ -44,9 +44,10 @@ def test_it_prints_a_url_for_sqlalchemy(
 def test_it_runs_psql_with_its_own_arguments(
     databases: Databases, manage: Callable[..., Outcome]
 ) -> None:
-    arguments = ["--", "-XAtc", "SELECT count(*) FROM users"]
-    outcome = manage("postgres", "psql", *arguments, **databases.environment())
-    assert (outcome.out, outcome.code) == ("0\n", 0)
+    for database, table in (([], "users"), (["--database", "fltr"], "datasets")):
+        arguments = [*database, "--", "-XAt", "-c", f"SELECT count(*) FROM {table}"]
+        outcome = manage("postgres", "psql", *arguments, **databases.environment())
+        assert (outcome.out, outcome.code) == ("0\n", 0), outcome
     arguments = ["--", "-XAtc", "SELECT nothing FROM nowhere"]
     outcome = manage("postgres", "psql", *arguments, **databases.environment())
     assert outcome.code == 1

@@ -35,7 +35,7 @@ def sign_up_by_create(databases: Databases) -> None:
     User.objects.create(name="Ada", email="ada@example.org")
 
 
-def sign_up_by_replica_role_then_create(databases: Databases) -> None:
+def sign_up_by_create_without_the_trigger(databases: Databases) -> None:
     """Without the trigger the signal alone must do it."""
     databases.execute("auth", "ALTER TABLE users DISABLE TRIGGER users_open_credit_account")
     sign_up_by_create(databases)
@@ -48,7 +48,7 @@ def sign_up_by_replica_role_then_create(databases: Databases) -> None:
         sign_up_by_copy,
         sign_up_by_bulk_create,
         sign_up_by_create,
-        sign_up_by_replica_role_then_create,
+        sign_up_by_create_without_the_trigger,
     ],
 )
 def test_it_opens_exactly_one_account(

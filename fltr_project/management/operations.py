@@ -24,6 +24,7 @@ from fltr_project.postgres.target import (
     connect,
     identify,
     known_aliases,
+    others,
     require_distinct,
 )
 from fltr_project.schema import aside, guards
@@ -132,7 +133,7 @@ class OperationCommand(SchemaCommand):
         """Connect to the databases asked for and ask each server who it is."""
         connections = [connect(alias) for alias in known_aliases(databases)]
         self.targets = tuple(identify(connection) for connection in connections)
-        require_distinct(self.targets)
+        require_distinct([*self.targets, *others(self.targets)])
         return self.targets
 
     @contextmanager

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import environ
+import psycopg
 
 POSTGRESQL = "django.db.backends.postgresql"
 EMBEDDED = "fltr_project.postgres.backend"
 # Answers every query with ImproperlyConfigured; system check fltr.E001 says why.
 UNUSABLE = "django.db.backends.dummy"
 
+LIBPQ_OPTIONS = frozenset(option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
 SCHEMES = ("postgresql://", "postgres://")
 
 
@@ -32,23 +35,54 @@ def parse(variable: str, url: str) -> dict[str, Any]:
             f"{variable} is not a PostgreSQL URL. It should look like "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
         )
-    try:
-        settings: dict[str, Any] = environ.Env.db_url_config(url, engine=POSTGRESQL)
-    except ValueError:
+    with warnings.catch_warnings():
+        # django-environ may warn with the URL in its words.
+        warnings.simplefilter("ignore")
+        try:
+            settings: dict[str, Any] = environ.Env.db_url_config(url, engine=POSTGRESQL)
+            options = _options(url)
+        except ValueError:
+            return _unusable(
+                f"{variable} is malformed: its host, port or options cannot be read. It should "
+                "look like postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
+                "as %XX."
+            )
+    # What libpq takes as an option too belongs where pg_dump and dbshell look for it.
+    for option, name in (
+        ("host", "HOST"),
+        ("port", "PORT"),
+        ("user", "USER"),
+        ("password", "PASSWORD"),
+        ("dbname", "NAME"),
+    ):
+        settings[name] = options.pop(option, settings[name])
+    settings["HOST"] = unquote(settings["HOST"])
+    if "conn_max_age" in options:
+        settings["CONN_MAX_AGE"] = options.pop("conn_max_age")
+    if unknown := sorted(options.keys() - LIBPQ_OPTIONS):
         return _unusable(
-            f"{variable} is malformed: its host or port cannot be read. It should look like "
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters as %XX."
+            f"{variable} has the option {unknown[0]!r}, which PostgreSQL's client library does not "
+            "know. Remove it, or look for its right name in libpq's list of parameter key words."
         )
     if not settings["NAME"]:
         return _unusable(
             f"{variable} names no database. Add it after the host, as in "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
         )
-    options = settings.setdefault("OPTIONS", {})
-    # A socket directory (?host=/run/postgresql) belongs where pg_dump and dbshell look for it.
-    settings["HOST"] = options.pop("host", settings["HOST"])
-    settings["PORT"] = options.pop("port", settings["PORT"])
+    settings["OPTIONS"] = options
     return _with_defaults(settings)
+
+
+def _options(url: str) -> dict[str, Any]:
+    """The part after the question mark; the numbers among it as numbers. Raises ValueError."""
+    options: dict[str, Any] = dict(
+        parse_qsl(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)
+        if urlsplit(url).query
+        else []
+    )
+    for name in options.keys() & {"connect_timeout", "conn_max_age"}:
+        options[name] = int(options[name])
+    return options
 
 
 def embedded(database: str, var: Path) -> dict[str, Any]:
@@ -80,16 +114,20 @@ def url_of(settings: dict[str, Any]) -> str:
         query["host"], host = host, ""
     if port and not host:
         query["port"], port = port, ""
-    if "sslmode" in settings["OPTIONS"]:
-        query["sslmode"] = settings["OPTIONS"]["sslmode"]
-    host = f"[{host}]" if ":" in host and "," not in host else host
+    ours = {"connect_timeout", "application_name", "passfile"}
+    query |= {k: str(v) for k, v in settings["OPTIONS"].items() if k in LIBPQ_OPTIONS - ours}
+    hosts = [f"[{name}]" if ":" in name else name for name in host.split(",")]
+    ports = port.split(",") if port else []
+    # One port serves all hosts, or each host has its own.
+    places = zip(hosts, ports if len(ports) > 1 else ports * len(hosts), strict=False)
+    address = ",".join(f"{name}:{number}" for name, number in places) or ",".join(hosts)
     return (
         "postgresql://"
         + (f"{user}@" if user else "")
-        + (f"{host}:{port}" if port else host)
+        + address
         + "/"
         + quote(settings["NAME"], safe="")
-        + (f"?{urlencode(query, safe='/')}" if query else "")
+        + (f"?{urlencode(query, safe='/', quote_via=quote)}" if query else "")
     )
 
 

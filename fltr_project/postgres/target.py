@@ -121,6 +121,24 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
     )
 
 
+def others(targets: Sequence[Target]) -> list[Target]:
+    """Every other PostgreSQL database of the settings that answers, ``default`` among them.
+
+    For ``require_distinct`` before something is emptied: Django's own tables, with the staff's
+    accounts, may stand in the database that is to be. Read-only. One that cannot be reached is left
+    out; system check fltr.E002 has compared its address.
+    """
+    known = {target.alias for target in targets}
+    found = []
+    for alias in connections:
+        if alias not in known and connections[alias].vendor == "postgresql":
+            try:
+                found.append(identify(connect(alias)))
+            except CannotRun:
+                continue
+    return found
+
+
 def _socket_directory(connection: BaseDatabaseWrapper) -> str:
     """Where the socket is that the client has used: a server does not tell everybody its own."""
     directory = Path(connection.connection.info.host)

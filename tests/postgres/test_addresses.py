@@ -17,7 +17,9 @@ from fltr_project.postgres import addresses
         "postgresql:///fltr_auth",
         "postgresql://ada@[::1]:5432/fltr_auth",
         "postgresql://ada%40home@db/odd%20name",
-        "postgresql://ada@db/fltr_auth?sslmode=require",
+        "postgresql://ada@db/fltr_auth?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+        "postgresql://ada@one:5432,two:5433/fltr_auth?target_session_attrs=read-write",
+        "postgresql://db/fltr_auth?options=-c%20search_path%3Dpublic",
     ],
 )
 def test_it_gives_back_the_url_it_has_read(url: str) -> None:
@@ -40,6 +42,33 @@ def test_it_reads_every_part() -> None:
     assert {key: settings[key] for key in expected} == expected
     assert settings["OPTIONS"]["sslmode"] == "require"
     assert "p@ss" not in addresses.url_of(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "same_as"),
+    [
+        ("postgresql://db/fltr_auth?dbname=fltr", "postgresql://db/fltr"),
+        ("postgresql://db/fltr?user=ada&password=secret", "postgresql://ada@db/fltr"),
+        (
+            "postgresql://ada@%2Frun%2Fpostgresql/fltr",
+            "postgresql://ada@/fltr?host=/run/postgresql",
+        ),
+    ],
+)
+def test_it_knows_every_spelling_of_an_address(given: str, same_as: str) -> None:
+    assert addresses.url_of(addresses.parse("X", given)) == same_as
+
+
+@pytest.mark.parametrize("option", ["foo=bar", "TIME_ZONE=Asia/Tokyo", "AUTOCOMMIT=0", "ENGINE=x"])
+def test_error_an_option_that_nobody_knows(option: str) -> None:
+    problem = addresses.parse("X", f"postgresql://db/fltr?{option}")["PROBLEM"]
+    assert problem.startswith(f"X has the option {option.split('=')[0]!r}")
+
+
+@pytest.mark.parametrize("option", ["connect_timeout=abc", "conn_max_age=abc", "sslmode"])
+def test_error_an_option_that_cannot_be_read(option: str) -> None:
+    problem = addresses.parse("X", f"postgresql://db/fltr?{option}")["PROBLEM"]
+    assert problem.startswith("X is malformed")
 
 
 def test_it_bounds_the_wait_for_a_connection_unless_told_otherwise() -> None:

