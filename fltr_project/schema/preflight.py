@@ -21,7 +21,9 @@ def variables(alias: str) -> str:
     embedded = addresses.is_embedded(settings.DATABASES[alias])
     where = f"{name} is unset: the embedded server" if embedded else f"{name} is set"
     if alias == database_of("auth_app"):
-        return f"{where}, SIGNUP_BONUS_CREDITS is {settings.SIGNUP_BONUS_CREDITS}"
+        bonus = settings.SIGNUP_BONUS_CREDITS
+        kept = "unset: what the database says stays" if bonus is None else bonus
+        return f"{where}, SIGNUP_BONUS_CREDITS is {kept}"
     return where
 
 
