@@ -193,7 +193,9 @@ def _entry(match: re.Match[str]) -> Entry:
 @contextmanager
 def _pg_restore(path: Path, *arguments: str) -> Iterator[IO[bytes]]:
     """Run pg_restore on the archive and read what it prints; raises BackupFailed when it fails."""
-    program = programs.find("pg_restore", at_least=0)
+    # The newest: one older than the pg_dump that wrote the archive cannot read it.
+    found = (programs.find("pg_restore", at_least=major) for major in programs.SUPPORTED_MAJORS)
+    program = next((each for each in found if each), None)
     if program is None:
         raise BackupFailed("There is no pg_restore here. Install PostgreSQL's client programs.")
     command = [str(program.path), *arguments, str(path)]
@@ -235,5 +237,8 @@ NOT_PASSED = frozenset({"password", "application_name", "fallback_application_na
 
 
 def _last_words(text: str) -> str:
+    """The error among what a program has printed; its details and hints come after it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return re.sub(r"^\S*pg_(dump|restore): (error: )?", "", lines[-1]).rstrip(".") if lines else ""
+    errors = [line for line in lines if ": error: " in line]
+    said = (errors or lines[-1:] or [""])[0]
+    return re.sub(r"^\S*pg_(dump|restore): (error: )?", "", said).rstrip(".")

@@ -48,7 +48,7 @@ def terminate(*aliases: str) -> None:
 
 
 @contextmanager
-def struck(point: str, how: Callable[[], None]) -> Iterator[None]:
+def struck(point: str, how: Callable[[], object]) -> Iterator[None]:
     """Call ``how`` once, when the point has been passed for the first time."""
     struck_already = False
 

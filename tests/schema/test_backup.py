@@ -274,3 +274,11 @@ def test_error_a_protected_database_is_not_restored_over_without_consent(
     options = ("--from", str(made(tmp_path)), "--no-input")
     assert run("restore_database", "--database", "auth", *options).code == 3
     assert full_fingerprint() == before
+    printed = run("nuke_schema", "--database", "auth", "--plan", "--format", "json").out
+    consent = ("--confirm", databases.names["auth"], "--token", json.loads(printed)["token"])
+    more = ("--backup-dir", str(tmp_path / "before"))
+    outcome = run("restore_database", "--database", "auth", *options, *consent, *more)
+    assert (outcome.err, outcome.code) == ("", 0)
+    # What was there was backed up first, as a protected database always is.
+    assert made(tmp_path / "before").stat().st_size > 0
+    assert full_fingerprint() == before

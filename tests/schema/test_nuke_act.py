@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from fltr_project.schema import aside, nuke
 from tests.conftest import ALIASES, Databases, Outcome
 from tests.schema.samples import full_fingerprint, read_plan
 
+USER = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')"
 # What DROP SCHEMA and CREATE SCHEMA lose of it, one query a kind (facts: 9 of 12 were lost).
 SNAPSHOT = {
     "owner": "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'",
@@ -201,6 +203,26 @@ def test_a_clean_slate_loses_nothing_that_hangs_on_the_schema_as_plain_owner(
         outcome = run("clean_slate", "--database", "auth", "--no-input")
         assert (outcome.err, outcome.code) == ("", 0)
     assert difference(before, snapshot(databases)) == {}
+
+
+def test_a_plain_owner_backs_up_and_restores(
+    databases: Databases, roles: tuple[str, str], run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    owner, reader = roles
+    databases.mark("auth", "test")
+    databases.execute(
+        "auth", f"GRANT SELECT ON users TO {reader}; GRANT USAGE ON SCHEMA public TO {reader}"
+    )
+    hand_over(databases, owner)
+    databases.execute("auth", USER)
+    with connected_as(owner):
+        before = full_fingerprint()
+        auth = ("--database", "auth", "--no-input")
+        assert run("nuke_schema", *auth, "--backup-dir", str(tmp_path)).code == 0
+        (path,) = tmp_path.glob("*.dump")
+        outcome = run("restore_database", *auth, "--from", str(path), "--no-backup")
+        assert (outcome.err, outcome.code) == ("", 0)
+        assert full_fingerprint() == before
 
 
 def test_a_third_role_cannot_create_in_the_new_schema(

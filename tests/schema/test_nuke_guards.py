@@ -22,6 +22,7 @@ from fltr_project.schema import plan_token
 from fltr_project.schema.inventory import Rows
 from fltr_project.schema.plan import Plan, plan
 from tests.conftest import ALIASES, ROOT, Databases, Outcome
+from tests.schema.crash import struck
 
 
 class Stdin(io.StringIO):
@@ -275,3 +276,20 @@ def test_rows_are_never_called_none_for_want_of_an_estimate(databases: Databases
     databases.execute("auth", "INSERT INTO big SELECT generate_series(1, 100001)")
     rows = {each.table: each for each in read_plan().rows}["big"]
     assert (rows.count >= 100_001, rows.exact) == (True, False)
+
+
+@pytest.mark.parametrize("command", ["nuke_schema", "clean_slate"])
+def test_error_what_came_after_the_plan_is_not_lost(
+    databases: Databases, run: Callable[..., Outcome], command: str
+) -> None:
+    """A row that comes in after the backup was made is in nobody's plan and in no backup."""
+    databases.mark("auth", "production")
+    plan_ = run(command, "--database", "auth", "--plan", "--format", "json")
+    token = json.loads(plan_.out)["token"]
+    late = "INSERT INTO users (name, email) VALUES ('Late', 'late@example.com')"
+    options = ("--no-input", "--confirm", databases.names["auth"], "--token", token)
+    with struck("backup._proven", lambda: databases.execute("auth", late)):
+        outcome = run(command, "--database", "auth", *options)
+    assert outcome.code == 3
+    assert "Guard 'content'" in outcome.err
+    assert databases.execute("auth", "SELECT name FROM users") == [("Late",)]
