@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections, transaction
@@ -44,6 +45,23 @@ COPY public.users (id) FROM stdin;
     SELECT lo_from_bytea(424242, 'a large object');
     SELECT lo_from_bytea(424243, '');
 """
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An extension that this server has, with a type of its own and a value of it."""
+
+    name: str
+    type: str
+    value: str
+
+
+def extension(databases: Databases) -> Extension:
+    """``vector``, which the product uses; ``cube`` on a server that has only PostgreSQL's own."""
+    known = "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"
+    if databases.execute("auth", known):
+        return Extension("vector", "vector(3)", "[1,2,3]")
+    return Extension("cube", "cube", "(1,2,3)")
 
 
 def fill(databases: Databases, alias: str = "auth") -> None:

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from fltr_project.schema import aside, nuke
 from tests.conftest import ALIASES, Databases, Outcome
-from tests.schema.samples import full_fingerprint, read_plan
+from tests.schema.samples import extension, full_fingerprint, read_plan
 
 USER = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')"
 # What DROP SCHEMA and CREATE SCHEMA lose of it, one query a kind (facts: 9 of 12 were lost).
@@ -52,15 +52,16 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 def prepare(databases: Databases, reader: str, tables: str | None) -> None:
     """Hang on the schema all that a superuser can; published by table where tables are made again."""
+    it = extension(databases)
     statements = f"""
         GRANT USAGE ON SCHEMA public TO {reader} WITH GRANT OPTION;
         ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {reader};
         ALTER DEFAULT PRIVILEGES GRANT SELECT ON SEQUENCES TO {reader};
         COMMENT ON SCHEMA public IS 'the product''s tables';
-        CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+        CREATE EXTENSION IF NOT EXISTS {it.name} SCHEMA public;
         CREATE SCHEMA other;
-        CREATE TABLE other.vectors (id int, v public.vector(3));
-        INSERT INTO other.vectors VALUES (1, '[1,2,3]');
+        CREATE TABLE other.vectors (id int, v public.{it.type});
+        INSERT INTO other.vectors VALUES (1, '{it.value}');
         CREATE PUBLICATION everything FOR ALL TABLES;
         SELECT lo_from_bytea(4242, 'kept');
     """
@@ -171,11 +172,12 @@ def test_a_clean_slate_loses_nothing_that_hangs_on_the_schema_as_plain_owner(
 ) -> None:
     owner, reader = roles
     databases.mark("auth", "test")
+    it = extension(databases)
     maker = f"maker_{databases.names['auth']}"
     databases.execute("auth", f"CREATE ROLE {maker} LOGIN SUPERUSER")
     with databases.connect("auth", user=maker) as session:
         # Only a superuser makes this extension; handing over all that a role owns includes it.
-        session.execute("CREATE EXTENSION vector SCHEMA public")
+        session.execute(f"CREATE EXTENSION {it.name} SCHEMA public")
         session.execute(f"REASSIGN OWNED BY {maker} TO {owner}")
     databases.execute("auth", f"DROP ROLE {maker}")
     databases.execute(
@@ -186,8 +188,8 @@ def test_a_clean_slate_loses_nothing_that_hangs_on_the_schema_as_plain_owner(
             GRANT SELECT ON TABLES TO {reader};
         COMMENT ON SCHEMA public IS 'the product''s tables';
         CREATE SCHEMA other;
-        CREATE TABLE other.vectors (id int, v public.vector(3));
-        INSERT INTO other.vectors VALUES (1, '[1,2,3]');
+        CREATE TABLE other.vectors (id int, v public.{it.type});
+        INSERT INTO other.vectors VALUES (1, '{it.value}');
         CREATE FUNCTION other.noticing() RETURNS event_trigger LANGUAGE plpgsql
             AS 'BEGIN NULL; END';
         CREATE EVENT TRIGGER notices ON ddl_command_end EXECUTE FUNCTION other.noticing();
@@ -254,7 +256,7 @@ def test_error_what_a_plain_owner_cannot_carry_over_is_named(
         outcome = run("nuke_schema", "--database", "auth", "--no-input")
         assert outcome.code == 2
         for thing in (
-            "extension vector of role",
+            f"extension {extension(databases).name} of",
             "event trigger notices",
             "publication whole of all",
             "default privileges of role",

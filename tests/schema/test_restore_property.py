@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from tests.conftest import Databases, Outcome
-from tests.schema.samples import full_fingerprint, read_plan
+from tests.schema.samples import Extension, extension, full_fingerprint, read_plan
 
 EXAMPLES = int(os.environ.get("RESTORE_EXAMPLES", "5"))
 
@@ -50,7 +50,7 @@ types = st.sampled_from(
         "jsonb",
         "bytea",
         "text[]",
-        "vector(2)",
+        "the extension's",
         "feeling",
     ]
 )
@@ -84,15 +84,18 @@ VALUES = {
     "jsonb": sql.SQL("to_jsonb({}::text)"),
     "bytea": sql.SQL("convert_to({}, 'UTF8')"),
     "text[]": sql.SQL("array[{}, NULL, '']"),
-    "vector(2)": sql.SQL("array[coalesce(length({}), 0), 0.1]::vector(2)"),
     "feeling": sql.SQL("CASE WHEN {} IS NULL THEN 'sad' ELSE 'ok' END::feeling"),
 }
 
 
-def statements(schema: dict[str, Any], role: str) -> Iterator[sql.SQL | sql.Composed]:
+def statements(
+    schema: dict[str, Any], role: str, it: Extension
+) -> Iterator[sql.SQL | sql.Composed]:
     """SQL that builds the schema in an empty ``public``."""
+    of_extension = sql.SQL(f"CASE WHEN {{}} IS NOT NULL THEN '{it.value}'::{it.type} END")
+    values_of = {**VALUES, "the extension's": of_extension}
     somebody = sql.Identifier(role)
-    yield sql.SQL("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+    yield sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA public").format(sql.Identifier(it.name))
     yield sql.SQL("CREATE TYPE feeling AS ENUM ('sad', 'ok')")
     if schema["grant_on_schema"]:
         yield sql.SQL("GRANT CREATE ON SCHEMA public TO {} WITH GRANT OPTION").format(somebody)
@@ -102,37 +105,40 @@ def statements(schema: dict[str, Any], role: str) -> Iterator[sql.SQL | sql.Comp
         ).format(somebody)
     yield sql.SQL("COMMENT ON SCHEMA public IS {}").format(sql.Literal(schema["comment"] or None))
     for name, table in schema["tables"].items():
-        it = sql.Identifier(f"t {name}")
+        relation = sql.Identifier(f"t {name}")
         columns = [
-            sql.SQL("{} {}").format(sql.Identifier(f"c{place} {name}"), sql.SQL(type_))
+            sql.SQL("{} {}").format(
+                sql.Identifier(f"c{place} {name}"),
+                sql.SQL(it.type if type_ not in VALUES else type_),
+            )
             for place, type_ in enumerate(table["columns"])
         ]
         identity = sql.SQL(", id integer GENERATED ALWAYS AS IDENTITY" if table["identity"] else "")
         yield sql.SQL("CREATE {} TABLE {} ({}{})").format(
             sql.SQL("UNLOGGED" if table["unlogged"] else ""),
-            it,
+            relation,
             sql.SQL(", ").join(columns),
             identity,
         )
         for text in table["rows"]:
-            values = [VALUES[type_].format(sql.Literal(text)) for type_ in table["columns"]]
-            yield sql.SQL("INSERT INTO {} VALUES ({})").format(it, sql.SQL(", ").join(values))
+            values = [values_of[type_].format(sql.Literal(text)) for type_ in table["columns"]]
+            yield sql.SQL("INSERT INTO {} VALUES ({})").format(relation, sql.SQL(", ").join(values))
         first = sql.Identifier(f"c0 {name}")
         if table["indexed"]:
-            yield sql.SQL("CREATE INDEX ON {} ({})").format(it, first)
+            yield sql.SQL("CREATE INDEX ON {} ({})").format(relation, first)
         if table["granted"]:
-            yield sql.SQL("GRANT SELECT, UPDATE ({}) ON {} TO {}").format(first, it, somebody)
+            yield sql.SQL("GRANT SELECT, UPDATE ({}) ON {} TO {}").format(first, relation, somebody)
         if table["owned"]:
-            yield sql.SQL("ALTER TABLE {} OWNER TO {}").format(it, somebody)
+            yield sql.SQL("ALTER TABLE {} OWNER TO {}").format(relation, somebody)
         if table["comment"]:
             yield sql.SQL("COMMENT ON COLUMN {}.{} IS {}").format(
-                it, first, sql.Literal(table["comment"])
+                relation, first, sql.Literal(table["comment"])
             )
     for name, steps in schema["sequences"].items():
-        it = sql.Identifier(f"s {name}")
-        yield sql.SQL("CREATE SEQUENCE {} START 10 INCREMENT 3").format(it)
+        sequence = sql.Identifier(f"s {name}")
+        yield sql.SQL("CREATE SEQUENCE {} START 10 INCREMENT 3").format(sequence)
         yield sql.SQL("SELECT nextval({}::regclass) FROM generate_series(2, {})").format(
-            sql.Literal(it.as_string(None)), sql.Literal(steps)
+            sql.Literal(sequence.as_string(None)), sql.Literal(steps)
         )
     for content in schema["large_objects"]:
         yield sql.SQL("SELECT lo_from_bytea(0, {}::bytea)").format(sql.Literal(content))
@@ -164,7 +170,7 @@ def test_a_random_schema_survives(
         " GRANT USAGE ON SCHEMA public TO PUBLIC; SELECT lo_unlink(oid) FROM pg_largeobject_metadata",
     )
     with databases.connect("auth") as session:
-        for statement in statements(schema, role):
+        for statement in statements(schema, role, extension(databases)):
             session.execute(statement)
     before = full_fingerprint()
     with tempfile.TemporaryDirectory() as directory:
