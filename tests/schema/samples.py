@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from django.db import connections, transaction
 
 from fltr_project.postgres.target import connect, identify
@@ -92,3 +95,18 @@ def full_fingerprint(alias: str = "auth") -> dict[str, Any]:
             },
             "stand": fingerprint.sequences(connection, names),
         }
+
+
+@contextmanager
+def idle_in_transaction(
+    databases: Databases, *statements: str
+) -> Iterator[psycopg.Connection[Any]]:
+    with databases.connect("auth", application_name="a colleague") as session:
+        session.execute("BEGIN")
+        for statement in statements:
+            session.execute(statement)
+        try:
+            yield session
+        finally:
+            if not session.broken:
+                session.execute("ROLLBACK")
