@@ -137,8 +137,9 @@ class SchemaCommand(BaseCommand):
         *,
         needs_token: bool = True,
         counts_unmarked: bool = False,
+        verb: str = "empties schema public of",
     ) -> None:
-        """Return when the operator has agreed to what the plans say.
+        """Return when the operator has agreed to what the plans say; ``verb`` is what is about to be done.
 
         Raises Refused by a guard, also without a terminal to ask on, and Declined by the operator.
         """
@@ -151,26 +152,25 @@ class SchemaCommand(BaseCommand):
             needs_token=needs_token,
             counts_unmarked=counts_unmarked,
         ):
-            self._ask(plan)
+            self._ask(plan, verb)
 
-    def _ask(self, plan: Plan) -> None:
+    def _ask(self, plan: Plan, verb: str) -> None:
         target = plan.target
         rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,}"
-        self.stderr.write(
-            f"This empties schema public of {target}: {len(plan.rows)} tables with {rows} rows.",
-            self.style.WARNING,
-        )
-        self.stderr.write(
-            f"Type the database's name, {target.database}, to go on: ", lambda text: text, ending=""
-        )
-        self.stderr.flush()
+        question = f"Type the database's name, {target.database}, to go on: "
         try:
+            self.stderr.write(
+                f"This {verb} {target}, with {len(plan.rows)} tables and {rows} rows.",
+                self.style.WARNING,
+            )
+            self.stderr.write(question, lambda text: text, ending="")
+            self.stderr.flush()
             answer = input().strip()
         except (EOFError, KeyboardInterrupt):
             self.stderr.write("")
             answer = ""
         if answer != target.database:
-            raise Declined(f"Declined: {target.database} was not emptied, nothing has changed.")
+            raise Declined(f"Declined: nothing of {target.database} has changed.")
 
 
 VERDICTS = {

@@ -155,15 +155,17 @@ def test_a_person_at_a_terminal_types_the_name(
         preexec_fn=lambda: fcntl.ioctl(terminal, termios.TIOCSCTTY, 0),
     ) as process:
         assert process.stderr
-        prompt = process.stderr.read(len("This empties schema public of "))
-        assert prompt == "This empties schema public of "
+        prompt = ""
+        while not prompt.endswith("to go on: "):
+            prompt += process.stderr.read(1) or "(it has ended) to go on: "
         os.write(controller, (answer.replace("NAME", name) + "\n").encode())
         errors = process.stderr.read()
         process.wait(timeout=60)
     os.close(controller)
     os.close(terminal)
     assert process.returncode == code
-    assert f"Type the database's name, {name}, to go on: " in errors
+    assert f"This empties schema public of {name} on " in prompt
+    assert f"Type the database's name, {name}, to go on: " in prompt
     assert "Traceback" not in errors
 
 

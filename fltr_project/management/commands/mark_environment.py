@@ -77,7 +77,8 @@ class Command(OperationCommand):
             if environment in guards.FREE:
                 losing = [plan for plan in plans if guards.is_protected(plan)]
                 if losing or token is not None:
-                    self.obtain_consent(plans, confirm, interactive, token)
+                    verb = "takes the protection from"
+                    self.obtain_consent(plans, confirm, interactive, token, verb=verb)
             for target in self.targets:
                 settings_of_database.ensure(connect(target.alias), "fltr.environment", environment)
         self.targets = tuple(replace(each, environment=environment) for each in self.targets)

@@ -74,7 +74,13 @@ class Command(OperationCommand):
                 # Asked for by name of the option, which is enough where nothing is protected.
                 ask = interactive and planned.target.environment not in guards.FREE
                 self.obtain_consent(
-                    [planned], confirm, ask, token, needs_token=False, counts_unmarked=purge
+                    [planned],
+                    confirm,
+                    ask,
+                    token,
+                    needs_token=False,
+                    counts_unmarked=purge,
+                    verb="drops what was set aside in" if purge else "replaces schema public of",
                 )
                 if undo:
                     self._undo(planned, milliseconds, terminate)

@@ -62,7 +62,8 @@ class Command(OperationCommand):
             (planned,) = self.plans()
             guards.require_possible(planned)
             restore.require_possible(planned, manifest)
-            self.obtain_consent([planned], confirm, interactive, token)
+            verb = "replaces schema public of"
+            self.obtain_consent([planned], confirm, interactive, token, verb=verb)
             self.require_backup([planned], wants_backup, backup_dir)
             if wants_backup:
                 self.back_up(planned, backup_dir, milliseconds)
