@@ -16,6 +16,9 @@ from .postgres import addresses
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
+# Verified dumps, and one JSON line for everything that was planned, refused or done to a schema.
+BACKUP_DIR = VAR_DIR / "backups"
+OPERATIONS_LOG = VAR_DIR / "operations.jsonl"
 
 environment.read_env_file(default=BASE_DIR / ".env")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 # The tests are for a server of their own, never for that of somebody's .env; the processes that
@@ -26,3 +27,8 @@ DEBUG = False
 SECURE_SSL_REDIRECT = False
 ALLOWED_HOSTS = ["testserver", "localhost"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Of this run only, removed by the system; a process of its own that the tests start is told.
+_scratch = Path(tempfile.mkdtemp(prefix="cs-"))
+BACKUP_DIR = _scratch / "backups"
+OPERATIONS_LOG = _scratch / "operations.jsonl"

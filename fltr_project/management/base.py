@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from django.core.management.base import (
     DjangoHelpFormatter,
 )
 
-from fltr_project.errors import CleanSlateError, Declined, Refused, explain
+from fltr_project.errors import CleanSlateError, Declined, explain
 from fltr_project.postgres.target import ALIASES, Target
 from fltr_project.schema import guards
 from fltr_project.schema.plan import Plan
@@ -78,7 +79,12 @@ class SchemaCommand(BaseCommand):
             action="append",
             default=[],
             metavar="NAME",
-            help="the name of the database to be emptied, as consent without a terminal",
+            help="the name of the database that this is about, instead of typing it",
+        )
+        parser.add_argument(
+            "--token",
+            metavar="T",
+            help="what --plan printed: a protected database wants it besides its name",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -110,48 +116,61 @@ class SchemaCommand(BaseCommand):
     def say(self, text: str = "", verbosity: int = 1) -> None:
         """Print for a person; silent with --format json and below the verbosity."""
         if self.format == "text" and self.verbosity >= verbosity:
-            self.stdout.write(text)
+            try:
+                self.stdout.write(text)
+            except BrokenPipeError:
+                # Nobody reads any more (`| head`), which must not stop an operation half-way.
+                self.verbosity = -1
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def exit_with(self, exit_code: int) -> None:
         """End with a result that is no error of this program's: a difference, a failed check."""
         if exit_code:
             raise SystemExit(exit_code)
 
-    def obtain_consent(self, plans: Sequence[Plan], confirmed: Sequence[str], ask: bool) -> None:
-        """Return when the operator has agreed to empty the planned databases.
+    def obtain_consent(
+        self,
+        plans: Sequence[Plan],
+        confirmed: Sequence[str],
+        ask: bool,
+        token: str | None = None,
+        *,
+        needs_token: bool = True,
+        counts_unmarked: bool = False,
+        verb: str = "empties schema public of",
+    ) -> None:
+        """Return when the operator has agreed to what the plans say; ``verb`` is what is about to be done.
 
         Raises Refused by a guard, also without a terminal to ask on, and Declined by the operator.
         """
-        guards.require_known_names(plans, confirmed)
-        if ask and not sys.stdin.isatty():
-            raise Refused(
-                "Guard 'terminal': there is no terminal to ask on. Add --no-input, and for a "
-                "protected database --confirm with its name."
-            )
-        for plan in plans:
-            if not ask:
-                guards.require_consent(plan, confirmed)
-            elif plan.target.database not in confirmed:
-                self._ask(plan)
+        for plan in guards.names_to_ask(
+            plans,
+            confirmed,
+            token,
+            interactive=ask,
+            terminal=sys.stdin.isatty(),
+            needs_token=needs_token,
+            counts_unmarked=counts_unmarked,
+        ):
+            self._ask(plan, verb)
 
-    def _ask(self, plan: Plan) -> None:
+    def _ask(self, plan: Plan, verb: str) -> None:
         target = plan.target
         rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,}"
-        self.stderr.write(
-            f"This empties schema public of {target}: {len(plan.rows)} tables with {rows} rows.",
-            self.style.WARNING,
-        )
-        self.stderr.write(
-            f"Type the database's name, {target.database}, to go on: ", lambda text: text, ending=""
-        )
-        self.stderr.flush()
+        question = f"Type the database's name, {target.database}, to go on: "
         try:
+            self.stderr.write(
+                f"This {verb} {target}, with {len(plan.rows)} tables and {rows} rows.",
+                self.style.WARNING,
+            )
+            self.stderr.write(question, lambda text: text, ending="")
+            self.stderr.flush()
             answer = input().strip()
         except (EOFError, KeyboardInterrupt):
             self.stderr.write("")
             answer = ""
         if answer != target.database:
-            raise Declined(f"Declined: {target.database} was not emptied, nothing has changed.")
+            raise Declined(f"Declined: nothing of {target.database} has changed.")
 
 
 VERDICTS = {

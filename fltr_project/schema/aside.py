@@ -1,241 +1,183 @@
-"""Set a schema aside instead of dropping it, bring it back, or purge it.
+"""Set a schema aside instead of dropping it, and bring it back.
 
 ``ALTER SCHEMA public RENAME`` takes four locks and milliseconds at any size, where
 ``DROP SCHEMA public CASCADE`` takes 15 locks a table and fails at 1,000 tables on default settings
-(measured). Until the purge, undoing is one rename.
+(measured). Until the purge (schema.purge), undoing is one rename.
+
+What a schema that was set aside is there for stands in its comment, which the rename commits with:
+whoever finds it after a crash knows what it was part of.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
 from fltr_project.errors import CannotRun
-from fltr_project.postgres import locks
 
-SCHEMA = "public"
+from . import belongings
+from .belongings import SCHEMA
+
 PREFIX = "public_aside_"
 _NAME = re.compile(rf"^{PREFIX}\d{{8}}_\d{{6}}_\d{{6}}$")
-# Tables dropped in one transaction. A table with serial, text and a foreign key takes 15 locks
-# (measured), so a batch stays near 1,500 of the 6,400 that default settings guarantee.
-PURGE_BATCH = 100
+
+# The old schema of a rebuild of several databases, until all of them have committed.
+COMMITTED = "committed"
+# Complete, and waiting for an undo or a purge.
+KEPT = "kept"
+# Some of it may be gone.
+PURGING = "purging"
 
 
 @dataclass(frozen=True)
-class Grant:
-    """One entry of an access control list; an empty role is PUBLIC."""
+class Journal:
+    """Why a schema was set aside: by which run of which command, together with which databases."""
 
-    role: str
-    privilege: str
-    grantable: bool
-    # For default privileges: whose new objects, and of which kind (pg_default_acl.defaclobjtype).
-    creator: str = ""
-    object_type: str = ""
+    operation: str
+    command: str
+    aliases: tuple[str, ...]
+    at: str
+    state: str
+    # The comment that the schema had as ``public``.
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
-class Properties:
-    """What hangs on a schema and would be lost with it."""
+class Waiting:
+    """A schema that was set aside; no journal when somebody has overwritten its comment."""
 
-    owner: str
-    comment: str | None
-    # None is PostgreSQL's built-in default, which is not the same as an empty list.
-    grants: tuple[Grant, ...] | None
-    default_privileges: tuple[Grant, ...]
-    extensions: tuple[str, ...]
+    name: str
+    journal: Journal | None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.journal is None or self.journal.state != PURGING
+
+
+def journal(command: str, operation: str, aliases: tuple[str, ...]) -> Journal:
+    """The journal of an operation that begins now; ``operation`` is the run's own identifier."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Journal(operation, command, aliases, at, KEPT if len(aliases) == 1 else COMMITTED)
 
 
 def is_aside(schema: str) -> bool:
     return bool(_NAME.match(schema))
 
 
-def find(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
+def waiting(cursor: CursorWrapper) -> tuple[Waiting, ...]:
     """The schemas that wait for an undo or a purge, newest first. Read-only."""
+    cursor.execute(
+        "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"
+        " WHERE starts_with(nspname, %s) ORDER BY nspname DESC",
+        [PREFIX],
+    )
+    return tuple(Waiting(name, _parse(text)) for name, text in cursor.fetchall() if is_aside(name))
+
+
+def find(connection: BaseDatabaseWrapper) -> tuple[Waiting, ...]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT nspname FROM pg_namespace ORDER BY nspname DESC")
-        return tuple(name for (name,) in cursor.fetchall() if is_aside(name))
+        return waiting(cursor)
 
 
-def properties(cursor: CursorWrapper, schema: str) -> Properties | None:
-    """What hangs on the schema, or None when there is no such schema. Read-only."""
-    cursor.execute(
-        """
-        SELECT n.oid, pg_get_userbyid(n.nspowner), obj_description(n.oid, 'pg_namespace'),
-               n.nspacl IS NULL,
-               array(SELECT e.extname::text FROM pg_extension e
-                     WHERE e.extnamespace = n.oid ORDER BY e.oid)
-        FROM pg_namespace n WHERE n.nspname = %s
-        """,
-        [schema],
-    )
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    oid, owner, comment, has_default_acl, extensions = row
-    cursor.execute(
-        """
-        SELECT coalesce(r.rolname, ''), a.privilege_type, a.is_grantable, '', ''
-        FROM pg_namespace n, aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-        WHERE n.oid = %s
-        """,
-        [oid],
-    )
-    grants = tuple(Grant(*row) for row in cursor.fetchall())
-    cursor.execute(
-        """
-        SELECT coalesce(r.rolname, ''), a.privilege_type, a.is_grantable,
-               pg_get_userbyid(d.defaclrole), d.defaclobjtype
-        FROM pg_default_acl d, aclexplode(d.defaclacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-        WHERE d.defaclnamespace = %s
-        """,
-        [oid],
-    )
-    return Properties(
-        owner=owner,
-        comment=comment,
-        grants=None if has_default_acl else grants,
-        default_privileges=tuple(Grant(*row) for row in cursor.fetchall()),
-        extensions=tuple(extensions),
-    )
-
-
-def set_aside(connection: BaseDatabaseWrapper) -> str | None:
+def set_aside(
+    connection: BaseDatabaseWrapper, why: Journal, *, like_before: bool = True
+) -> str | None:
     """Rename ``public`` away, create it anew with all that hung on it; the old schema's new name.
 
+    Not ``like_before``, the new one has PostgreSQL's own owner, grants and comment.
     Runs in the caller's transaction, which must have its lock timeout set. None when there was no
-    schema ``public`` to set aside: then only a new one is made, owned as PostgreSQL's own is.
+    schema ``public`` to set aside: then only a new one is made, as PostgreSQL's own is.
     """
     with connection.cursor() as cursor:
-        before = properties(cursor, SCHEMA)
+        before = belongings.properties(cursor, SCHEMA)
         if before is None:
-            cursor.execute("CREATE SCHEMA public AUTHORIZATION pg_database_owner")
-            cursor.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+            belongings.create_default(cursor)
             return None
-        name = PREFIX + datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
+        name = _new_name()
         _rename(cursor, SCHEMA, name)
-        _create(cursor, before)
+        if like_before:
+            belongings.create_like(cursor, before)
+        else:
+            belongings.create_default(cursor)
+        belongings.move(cursor, name, SCHEMA)
+        write_journal(cursor, name, Journal(**{**asdict(why), "comment": before.comment}))
         return name
 
 
-def bring_back(connection: BaseDatabaseWrapper, name: str) -> str | None:
+def bring_back(connection: BaseDatabaseWrapper, name: str, why: Journal) -> str | None:
     """Make the schema that was set aside ``public`` again; the name of the one it replaces.
 
-    Runs in the caller's transaction. Raises CannotRun when there is no such schema.
+    Runs in the caller's transaction. Raises CannotRun when there is no such schema, or when its
+    purge has begun.
     """
-    if name not in find(connection):
-        raise CannotRun(f"There is no schema {name!r} to bring back.")
     with connection.cursor() as cursor:
-        replaced = properties(cursor, SCHEMA)
+        found = next((each for each in waiting(cursor) if each.name == name), None)
+        if found is None:
+            raise CannotRun(f"There is no schema {name!r} to bring back.")
+        if not found.is_whole:
+            raise CannotRun(
+                f"Schema {name!r} was being dropped, so some of it is gone. "
+                "Finish that with --purge, and restore the backup with `restore_database`."
+            )
+        replaced = belongings.properties(cursor, SCHEMA)
         discarded = None
         if replaced is not None:
-            discarded = PREFIX + datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
+            discarded = _new_name()
             _rename(cursor, SCHEMA, discarded)
         _rename(cursor, name, SCHEMA)
-        _move_extensions(cursor, replaced.extensions if replaced else ())
+        if found.journal:
+            belongings.set_comment(cursor, SCHEMA, found.journal.comment)
+        if discarded is not None and replaced is not None:
+            belongings.move(cursor, discarded, SCHEMA)
+            belongings.republish(cursor, discarded, SCHEMA)
+            write_journal(
+                cursor, discarded, Journal(**{**asdict(why), "comment": replaced.comment})
+            )
     return discarded
 
 
-def purge(connection: BaseDatabaseWrapper, name: str, lock_timeout: int) -> Iterator[int]:
-    """Drop the schema that was set aside in batches, each a transaction; yields tables left.
+def discard(connection: BaseDatabaseWrapper, why: Journal) -> str:
+    """Rename ``public`` away and leave none, as there was none before; its new name."""
+    name = _new_name()
+    with connection.cursor() as cursor:
+        _rename(cursor, SCHEMA, name)
+        write_journal(cursor, name, why)
+    return name
 
-    May be stopped and begun again at any point. Milliseconds for ``lock_timeout``.
-    """
-    if not is_aside(name):
-        raise CannotRun(f"{name!r} is not a schema that nuke_schema has set aside.")
-    while True:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            locks.limit_waiting(cursor, lock_timeout, locks.STATEMENT_TIMEOUT)
-            cursor.execute(
-                """
-                SELECT c.relname, count(*) OVER () FROM pg_class c
-                WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
-                  AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-                LIMIT %s
-                """,
-                [name, PURGE_BATCH],
-            )
-            tables = cursor.fetchall()
-            if not tables:
-                cursor.execute(
-                    sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(name))
-                )
-                break
-            cursor.execute(
-                sql.SQL("DROP TABLE {} CASCADE").format(
-                    sql.SQL(", ").join(sql.Identifier(name, table) for table, _ in tables)
-                )
-            )
-        yield tables[0][1] - len(tables)
+
+def change_state(cursor: CursorWrapper, name: str, state: str) -> None:
+    """Write the state into the journal of a schema that was set aside, in the caller's transaction."""
+    found = next((each for each in waiting(cursor) if each.name == name), None)
+    if found is None or (found.journal and found.journal.state == state):
+        return
+    why = found.journal or Journal("", "", (), "", KEPT)
+    write_journal(cursor, name, Journal(**{**asdict(why), "state": state}))
+
+
+def write_journal(cursor: CursorWrapper, name: str, why: Journal) -> None:
+    belongings.set_comment(cursor, name, json.dumps({"clean_slate": asdict(why)}))
+
+
+def _parse(comment: str | None) -> Journal | None:
+    try:
+        entry: dict[str, Any] = json.loads(comment or "")["clean_slate"]
+        return Journal(**{**entry, "aliases": tuple(entry["aliases"])})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _new_name() -> str:
+    return PREFIX + datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
 
 
 def _rename(cursor: CursorWrapper, old: str, new: str) -> None:
     cursor.execute(
         sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
     )
-
-
-def _create(cursor: CursorWrapper, like: Properties) -> None:
-    """Create ``public`` with the owner, grants, comment, defaults and extensions it had."""
-    schema = sql.Identifier(SCHEMA)
-    cursor.execute("CREATE SCHEMA public")
-    cursor.execute(
-        sql.SQL("ALTER SCHEMA {} OWNER TO {}").format(schema, sql.Identifier(like.owner))
-    )
-    if like.grants is not None:
-        for privilege in ("USAGE", "CREATE"):
-            if not any(g.role == like.owner and g.privilege == privilege for g in like.grants):
-                cursor.execute(
-                    sql.SQL("REVOKE {} ON SCHEMA {} FROM {}").format(
-                        sql.SQL(privilege), schema, sql.Identifier(like.owner)
-                    )
-                )
-        for grant in like.grants:
-            if grant.role != like.owner:
-                cursor.execute(
-                    sql.SQL("GRANT {} ON SCHEMA {} TO {}{}").format(
-                        sql.SQL(grant.privilege), schema, *_grantee(grant)
-                    )
-                )
-    if like.comment is not None:
-        cursor.execute(
-            sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, sql.Literal(like.comment))
-        )
-    for grant in like.default_privileges:
-        cursor.execute(
-            sql.SQL(
-                "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {} TO {}{}"
-            ).format(
-                sql.Identifier(grant.creator),
-                schema,
-                sql.SQL(grant.privilege),
-                sql.SQL(OBJECT_TYPES[grant.object_type]),
-                *_grantee(grant),
-            )
-        )
-    _move_extensions(cursor, like.extensions)
-
-
-def _move_extensions(cursor: CursorWrapper, extensions: tuple[str, ...]) -> None:
-    """Bring extensions along, so that columns of their types in other schemas keep their data."""
-    for extension in extensions:
-        cursor.execute(
-            sql.SQL("ALTER EXTENSION {} SET SCHEMA {}").format(
-                sql.Identifier(extension), sql.Identifier(SCHEMA)
-            )
-        )
-
-
-def _grantee(grant: Grant) -> tuple[sql.Composable, sql.SQL]:
-    role = sql.Identifier(grant.role) if grant.role else sql.SQL("PUBLIC")
-    return role, sql.SQL(" WITH GRANT OPTION" if grant.grantable else "")
-
-
-# pg_default_acl.defaclobjtype, of those that can be given per schema.
-OBJECT_TYPES = {"r": "TABLES", "S": "SEQUENCES", "f": "FUNCTIONS", "T": "TYPES"}

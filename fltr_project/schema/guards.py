@@ -6,14 +6,20 @@ from collections.abc import Sequence
 
 from fltr_project.errors import CannotRun, Refused
 
+from . import plan_token
 from .plan import Plan
 
 # Marks under which a database may be emptied with no more than --no-input.
 FREE = frozenset({"development", "test"})
+ENVIRONMENTS = ("development", "test", "staging", "production")
 
 
-def require_possible(plan: Plan) -> None:
-    """Raise CannotRun or Refused when the nuke could not be done, or not without collateral loss."""
+def require_possible(plan: Plan, *, rebuilds: bool = True) -> None:
+    """Raise CannotRun or Refused when the nuke could not be done, or not without collateral loss.
+
+    ``rebuilds`` says that migrations make the tables again in the same transaction, so that they
+    can go back into the publications that they were in.
+    """
     target = plan.target
     if target.read_only:
         raise CannotRun(
@@ -25,11 +31,42 @@ def require_possible(plan: Plan) -> None:
             f"Role {target.role!r} may not replace schema public of {target}. "
             f"Connect as the owner of database {target.database!r}."
         )
+    if plan.immovable:
+        raise CannotRun(
+            f"Role {target.role!r} cannot carry over what hangs on schema public of {target}: "
+            f"{_some(plan.immovable)}. Connect as that role or as a superuser, or have it moved "
+            "to another schema once."
+        )
     if plan.dependants:
         raise Refused(
             f"Guard 'dependants': {len(plan.dependants)} things outside schema public of {target} "
             f"hang on it and would be lost: {_some(plan.dependants)}. Drop them, or move what they "
             "use to another schema, then run this again."
+        )
+    if plan.published.tables and not rebuilds:
+        members = [str(member) for member in plan.published.tables]
+        raise Refused(
+            f"Guard 'publications': publications of {target} carry tables that would be gone, so "
+            f"replication would stop in silence: {_some(members)}. Use `clean_slate`, which puts "
+            "the new tables in their place, or drop the tables from the publications."
+        )
+
+
+def require_backup(plan: Plan) -> None:
+    """Raise Refused: a protected database is never emptied without a backup."""
+    if is_protected(plan):
+        raise Refused(
+            f"Guard 'backup': {plan.target} {_why(plan)}, so --no-backup is not allowed. "
+            "Leave it out; --backup-dir names another place for the backup."
+        )
+
+
+def require_rebuildable(plan: Plan) -> None:
+    """Raise CannotRun for a migration of this database that runs outside a transaction."""
+    if plan.unatomic:
+        raise CannotRun(
+            f"These migrations have atomic = False, so {plan.target.database} cannot be rebuilt in "
+            f"one transaction: {', '.join(plan.unatomic)}. Use `nuke_schema` and then `migrate`."
         )
 
 
@@ -45,26 +82,66 @@ def require_known_names(plans: Sequence[Plan], confirmed: Sequence[str]) -> None
     for name in confirmed:
         if name not in names:
             raise Refused(
-                f"Guard 'confirm': --confirm {name!r} does not name what would be emptied, which is "
+                f"Guard 'confirm': --confirm {name!r} does not name what this is about, which is "
                 f"{' and '.join(names)}. Check which server the database URLs reach."
             )
 
 
-def require_consent(plan: Plan, confirmed: Sequence[str]) -> None:
-    """Raise Refused when the database is protected and its name was not confirmed."""
-    target = plan.target
-    if not is_protected(plan) or target.database in confirmed:
-        return
-    why = (
-        f"is marked {target.environment}"
-        if target.environment
-        else f"is not marked as anything and holds {plan.product_rows:,} rows"
-    )
-    raise Refused(
-        f"Guard 'environment': {target} {why}, so --no-input alone does not empty it. "
-        f"Add --confirm {target.database}, or mark it: "
-        f"ALTER DATABASE {target.database} SET fltr.environment = 'development'."
-    )
+def names_to_ask(
+    plans: Sequence[Plan],
+    confirmed: Sequence[str],
+    token: str | None,
+    *,
+    interactive: bool,
+    terminal: bool,
+    needs_token: bool = True,
+    counts_unmarked: bool = False,
+) -> tuple[Plan, ...]:
+    """The plans whose database name the operator has yet to type; empty when all is consented.
+
+    Raises Refused by the guard that says no: what was given must be right even where it was not
+    needed, nobody is asked without a terminal, and a protected database wants its name and a token.
+    With ``counts_unmarked`` a database without a mark is protected even when it is empty.
+    """
+    require_known_names(plans, confirmed)
+    if token is not None:
+        plan_token.require_valid(token, plans)
+    protected = [
+        plan
+        for plan in plans
+        if is_protected(plan) or (counts_unmarked and plan.target.environment is None)
+    ]
+    unnamed = tuple(plan for plan in plans if plan.target.database not in confirmed)
+    if interactive and unnamed and not terminal:
+        raise Refused(
+            "Guard 'terminal': there is no terminal to ask on. Add --no-input"
+            + ("".join(f" --confirm {plan.target.database}" for plan in protected))
+            + (" --token with the token that --plan prints" if protected and needs_token else "")
+            + "."
+        )
+    if not interactive:
+        for plan in protected:
+            if plan in unnamed:
+                raise Refused(
+                    f"Guard 'environment': {plan.target} {_why(plan)}, so --no-input alone is not "
+                    f"enough. Add --confirm {plan.target.database}"
+                    + (" and --token with the token that --plan prints" if needs_token else "")
+                    + ", or mark it with `mark_environment` if it is no production database."
+                )
+    if protected and needs_token and token is None:
+        plan = protected[0]
+        raise Refused(
+            f"Guard 'token': {plan.target} {_why(plan)}, so a look at what would be lost comes "
+            "first. Run the command with --plan, then again with --token and the token it prints."
+        )
+    return unnamed if interactive else ()
+
+
+def _why(plan: Plan) -> str:
+    if plan.target.environment:
+        return f"is marked {plan.target.environment}"
+    rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,} rows"
+    return f"is not marked as anything and holds {rows}"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

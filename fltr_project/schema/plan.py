@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg import sql
+from django.db.migrations.loader import MigrationLoader
 
+from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
+from fltr_project.routers import database_of
 
-from . import aside
+from . import aside, belongings, inventory, purge
+from .aside import Waiting
+from .belongings import SCHEMA, Published
+from .dependants import dependants
 from .facts import TRACKING_TABLES
-
-# Rows are counted exactly up to this many a table; beyond it, and for this many tables, the
-# planner's estimate is good enough to be frightened by.
-EXACT_ROWS = 100_000
-EXACT_TABLES = 500
+from .inventory import LargeObjects, Rows
 
 
 @dataclass(frozen=True)
-class Rows:
-    table: str
-    count: int
-    exact: bool
+class Locks:
+    """How many locks the steps take, and how many the server guarantees."""
+
+    set_aside: int
+    # The largest batch of the purge.
+    purge: int
+    # pg_dump locks every table.
+    dump: int
+    # What DROP SCHEMA ... CASCADE would take, which this project does not do.
+    drop: int
+    guaranteed: int
+    taken: int
 
 
 @dataclass(frozen=True)
@@ -30,18 +41,35 @@ class Plan:
     """A nuke of schema ``public`` of ``target``, before it is done."""
 
     target: Target
+    # By the server's clock.
+    at: datetime
     # Whether the role owns the schema and may create one.
     permitted: bool
     rows: tuple[Rows, ...]
     # Of tables with their indexes and TOAST.
     bytes: int
-    # Views, sequences, functions and types, by what PostgreSQL calls them.
+    # A hash that every change of a row or of the schema changes.
+    mark: str
+    # Everything that is not a table, by what PostgreSQL calls it.
     other_objects: dict[str, int]
     extensions: tuple[str, ...]
-    # What would break or go silent: objects outside the schema, publications, event triggers.
+    published: Published
+    # With the function that each calls.
+    event_triggers: tuple[tuple[str, str], ...]
+    # Of the database; a nuke keeps them.
+    large_objects: LargeObjects
+    # Objects outside the schema that would break.
     dependants: tuple[str, ...]
-    # Schemas of earlier nukes that wait for an undo or a purge.
-    waiting: tuple[str, ...]
+    # What hangs on the schema and this role cannot carry over.
+    immovable: tuple[str, ...]
+    # Other connections to the database, and those of them that are at work on the schema.
+    sessions: int
+    at_work: tuple[locks.Session, ...]
+    locks: Locks
+    # Migrations of this database that run outside a transaction.
+    unatomic: tuple[str, ...]
+    # Schemas of earlier nukes that wait for an undo or a purge, newest first.
+    waiting: tuple[Waiting, ...]
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -57,164 +85,72 @@ class Plan:
         return all(row.exact for row in self.rows)
 
 
-def plan(connection: BaseDatabaseWrapper, target: Target) -> Plan:
-    """Read what there is. No lock above ACCESS SHARE, a fixed number of round trips."""
-    with connection.cursor() as cursor:
+def plan(
+    connection: BaseDatabaseWrapper, target: Target, lock_timeout: int = locks.LOCK_TIMEOUT
+) -> Plan:
+    """Read what there is, in a read-only transaction of its own with one snapshot.
+
+    No lock above ACCESS SHARE, a fixed number of round trips. Milliseconds for ``lock_timeout``;
+    raises Blocked when a session holds a table from being read. Not for use in a transaction.
+    """
+    with (
+        locks.naming_blockers([connection], SCHEMA, lock_timeout),
+        transaction.atomic(using=connection.alias),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        locks.limit_waiting(cursor, lock_timeout, locks.STATEMENT_TIMEOUT)
         cursor.execute(
             """
             SELECT has_database_privilege(current_database(), 'CREATE')
                AND coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace
-                             WHERE nspname = 'public'), true)
+                             WHERE nspname = 'public'), true),
+               clock_timestamp(),
+               (SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database())
             """
         )
-        (permitted,) = cursor.fetchone()
-        cursor.execute(
-            """
-            SELECT c.relname, greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid),
-                   has_table_privilege(c.oid, 'SELECT')
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
-              AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass
-                              AND e.objid = c.oid AND e.deptype = 'e')
-            ORDER BY c.relname
-            """
-        )
-        tables = cursor.fetchall()
-        cursor.execute(
-            """
-            SELECT word, count(*) FROM (
-                SELECT CASE c.relkind WHEN 'v' THEN 'views' WHEN 'm' THEN 'materialized views'
-                       WHEN 'f' THEN 'foreign tables' WHEN 'S' THEN 'sequences' END
-                FROM pg_class c WHERE c.relkind IN ('v', 'm', 'f', 'S')
-                 AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public')
-                 AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = c.tableoid
-                                 AND e.objid = c.oid AND e.deptype = 'e')
-                UNION ALL
-                SELECT 'functions' FROM pg_proc p
-                WHERE p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public')
-                  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = p.tableoid
-                                  AND e.objid = p.oid AND e.deptype = 'e')
-                UNION ALL
-                SELECT 'types' FROM pg_type t
-                WHERE t.typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public')
-                  AND t.typtype IN ('e', 'd', 'r')
-                  AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = t.tableoid
-                                  AND e.objid = t.oid AND e.deptype = 'e')
-            ) AS kinds (word) GROUP BY word ORDER BY word
-            """
-        )
-        other_objects = dict(cursor.fetchall())
-        schema = aside.properties(cursor, aside.SCHEMA)
+        permitted, at, sessions = cursor.fetchone()
+        capacity = locks.capacity(cursor)
+        stock = inventory.stock(cursor)
+        batch, drop = purge.locks_needed(cursor, SCHEMA)
+        schema = belongings.properties(cursor, SCHEMA)
+        tables = len(stock.rows)
         return Plan(
             target=target,
+            at=at,
             permitted=permitted,
-            rows=_count_rows(connection, tables),
-            bytes=sum(size for _, _, size, _ in tables),
-            other_objects=other_objects,
+            rows=stock.rows,
+            bytes=stock.bytes,
+            mark=stock.mark,
+            other_objects=inventory.objects(cursor),
             extensions=schema.extensions if schema else (),
-            dependants=dependants(connection),
-            waiting=aside.find(connection),
+            published=belongings.published(cursor, SCHEMA),
+            event_triggers=belongings.event_triggers(cursor, SCHEMA),
+            large_objects=inventory.large_objects(cursor),
+            dependants=dependants(cursor),
+            immovable=belongings.immovable(cursor),
+            sessions=max(sessions, 0),
+            at_work=locks.others_in_schema(connection, SCHEMA),
+            locks=Locks(
+                # Four for the schemas (measured), and each table against writers.
+                set_aside=4 + (tables if tables <= locks.LOCKED_TABLES else 0),
+                purge=batch,
+                dump=tables,
+                drop=drop,
+                guaranteed=capacity.guaranteed,
+                taken=capacity.taken,
+            ),
+            unatomic=unatomic_migrations(target.alias),
+            waiting=aside.waiting(cursor),
         )
 
 
-def dependants(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """What lies outside schema ``public`` and hangs on something in it, in PostgreSQL's words.
-
-    Extensions in the schema are no dependants: they move along (schema.aside). Read-only.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(DEPENDANTS)
-        return tuple(name for (name,) in cursor.fetchall())
-
-
-def _count_rows(
-    connection: BaseDatabaseWrapper, tables: list[tuple[str, int, int, bool]]
-) -> tuple[Rows, ...]:
-    if not tables or len(tables) > EXACT_TABLES or not all(allowed for *_, allowed in tables):
-        return tuple(Rows(name, estimate, False) for name, estimate, _, _ in tables)
-    query = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} LIMIT {}) AS rows").format(
-            sql.Literal(name), sql.Identifier(aside.SCHEMA, name), sql.Literal(EXACT_ROWS + 1)
-        )
-        for name, *_ in tables
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        counts = dict(cursor.fetchall())
+def unatomic_migrations(alias: str) -> tuple[str, ...]:
+    """The migrations of a database that cannot run inside a transaction; touches no database."""
     return tuple(
-        Rows(name, counts[name], True)
-        if counts[name] <= EXACT_ROWS
-        else Rows(name, max(estimate, counts[name]), False)
-        for name, estimate, _, _ in tables
+        sorted(
+            str(migration)
+            for (app_label, _), migration in MigrationLoader(None).disk_migrations.items()
+            if not migration.atomic and database_of(app_label) == alias
+        )
     )
-
-
-# A dependant is in the schema of the relation it belongs to, or in its own.
-DEPENDANTS = """
-    WITH public AS (SELECT oid FROM pg_namespace WHERE nspname = 'public'),
-    inside AS (
-        SELECT tableoid AS classid, oid FROM pg_class WHERE relnamespace = (SELECT oid FROM public)
-        UNION ALL
-        SELECT tableoid, oid FROM pg_type WHERE typnamespace = (SELECT oid FROM public)
-        UNION ALL
-        SELECT tableoid, oid FROM pg_proc WHERE pronamespace = (SELECT oid FROM public)
-        UNION ALL
-        SELECT c.tableoid, c.oid FROM pg_constraint c WHERE connamespace = (SELECT oid FROM public)
-    ),
-    own AS (
-        SELECT i.* FROM inside i WHERE NOT EXISTS (
-            SELECT FROM pg_depend e
-            WHERE e.classid = i.classid AND e.objid = i.oid AND e.deptype = 'e')
-    ),
-    outside AS (
-        SELECT DISTINCT d.classid, d.objid,
-               CASE d.classid
-                   WHEN 'pg_class'::regclass THEN
-                       (SELECT relnamespace FROM pg_class WHERE oid = d.objid)
-                   WHEN 'pg_type'::regclass THEN
-                       (SELECT typnamespace FROM pg_type WHERE oid = d.objid)
-                   WHEN 'pg_proc'::regclass THEN
-                       (SELECT pronamespace FROM pg_proc WHERE oid = d.objid)
-                   WHEN 'pg_constraint'::regclass THEN
-                       (SELECT connamespace FROM pg_constraint WHERE oid = d.objid)
-                   WHEN 'pg_attrdef'::regclass THEN
-                       (SELECT c.relnamespace FROM pg_attrdef a JOIN pg_class c ON c.oid = a.adrelid
-                        WHERE a.oid = d.objid)
-                   WHEN 'pg_rewrite'::regclass THEN
-                       (SELECT c.relnamespace FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-                        WHERE r.oid = d.objid)
-                   WHEN 'pg_trigger'::regclass THEN
-                       (SELECT c.relnamespace FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-                        WHERE t.oid = d.objid)
-                   WHEN 'pg_policy'::regclass THEN
-                       (SELECT c.relnamespace FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-                        WHERE p.oid = d.objid)
-                   WHEN 'pg_statistic_ext'::regclass THEN
-                       (SELECT stxnamespace FROM pg_statistic_ext WHERE oid = d.objid)
-                   WHEN 'pg_operator'::regclass THEN
-                       (SELECT oprnamespace FROM pg_operator WHERE oid = d.objid)
-                   WHEN 'pg_opclass'::regclass THEN
-                       (SELECT opcnamespace FROM pg_opclass WHERE oid = d.objid)
-                   WHEN 'pg_opfamily'::regclass THEN
-                       (SELECT opfnamespace FROM pg_opfamily WHERE oid = d.objid)
-               END AS namespace
-        FROM own JOIN pg_depend d ON d.refclassid = own.classid AND d.refobjid = own.oid
-        WHERE d.deptype IN ('n', 'a')
-    )
-    SELECT DISTINCT type || ' ' || identity
-    FROM outside, pg_identify_object(classid, objid, 0)
-    WHERE namespace IS DISTINCT FROM (SELECT oid FROM public)
-      AND coalesce((SELECT nspname FROM pg_namespace WHERE oid = namespace), '') NOT LIKE 'pg\\_toast%'
-    UNION
-    SELECT 'publication ' || pub.pubname FROM pg_publication pub
-    JOIN pg_publication_namespace pn ON pn.pnpubid = pub.oid
-    WHERE pn.pnnspid = (SELECT oid FROM public)
-    UNION
-    SELECT 'publication ' || pub.pubname FROM pg_publication pub
-    JOIN pg_publication_rel pr ON pr.prpubid = pub.oid JOIN pg_class c ON c.oid = pr.prrelid
-    WHERE c.relnamespace = (SELECT oid FROM public)
-    UNION
-    SELECT 'event trigger ' || e.evtname FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid
-    WHERE p.pronamespace = (SELECT oid FROM public)
-    ORDER BY 1
-""".replace("%'", "%%'")

@@ -17,18 +17,20 @@ from typing import Protocol
 
 import psycopg
 from django.core.management import call_command
+from django.db import Error as DatabaseError
 from django.db import connections, transaction
-from django.db.migrations.loader import MigrationLoader
 
-from fltr_project.errors import Blocked, CannotRun, RolledBack, explain
+from fltr_project.errors import Blocked, CannotRun, Refused, RolledBack, explain
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 from fltr_project.routers import database_of
 
-from . import aside, contract, nuke
+from . import aside, belongings, contract, guards, nuke
+from .aside import Journal
+from .belongings import SCHEMA
 from .catalog import read
 from .compare import Finding, Severity, compare
-from .facts import Catalog
+from .facts import TRACKING_TABLES, Catalog, ForeignKey
 from .plan import Plan
 
 
@@ -92,44 +94,48 @@ def rebuild(
     plans: Sequence[Plan],
     steps: Steps,
     *,
+    why: Journal,
     proofs: Mapping[str, Callable[[str], Proof]],
     lock_timeout: int = locks.LOCK_TIMEOUT,
+    terminate: bool = False,
 ) -> list[Rebuilt]:
     """Rebuild the planned databases from their migrations, all of them or none.
 
     ``proofs`` are run inside the transaction of the alias they are given for. Milliseconds for
-    ``lock_timeout``. The old schemas are set aside, not purged. Raises Blocked when another session
-    holds a lock too long or another operation is at work, CannotRun when a migration cannot run in
-    a transaction, and RolledBack for every other failure; then nothing has changed.
+    ``lock_timeout``. The old schemas are set aside, not purged, with ``why`` in their journal; with
+    ``terminate`` the sessions in the way are ended. Raises Blocked when another session holds a
+    lock too long or another operation is at work, CannotRun when a migration cannot run in a
+    transaction, Refused when a protected database has changed since its plan, and RolledBack for
+    every other failure; then nothing has changed.
     """
-    targets = {plan.target.alias: plan.target for plan in plans}
-    for target in targets.values():
-        _require_atomic_migrations(target)
+    for plan in plans:
+        guards.require_rebuildable(plan)
     rebuilt: list[Rebuilt] = []
-    everything = tuple(targets.values())
+    targets = {plan.target.alias: plan.target for plan in plans}
     with (
-        nuke.naming_blockers(everything, aside.SCHEMA, lock_timeout),
-        _together(targets, steps, rebuilt),
+        locks.naming_blockers([connections[alias] for alias in targets], SCHEMA, lock_timeout),
+        _together(targets, steps, rebuilt, why),
     ):
-        for alias, target in targets.items():
-            rebuilt.append(_rebuild_one(alias, target, steps, proofs.get(alias), lock_timeout))
+        for plan in plans:
+            proof = proofs.get(plan.target.alias)
+            rebuilt.append(_rebuild_one(plan, steps, why, proof, lock_timeout, terminate))
+    _mark_complete(rebuilt, why)
     return rebuilt
 
 
 def _rebuild_one(
-    alias: str,
-    target: Target,
+    plan: Plan,
     steps: Steps,
+    why: Journal,
     proof: Callable[[str], Proof] | None,
     lock_timeout: int,
+    terminate: bool,
 ) -> Rebuilt:
+    target, alias = plan.target, plan.target.alias
     connection = connections[alias]
     with steps.step("set aside", target) as detail:
-        nuke.begin(target, lock_timeout)
-        with connection.cursor() as cursor:
-            # Pending trigger events would refuse a migration's ALTER TABLE (measured).
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        name = aside.set_aside(connection)
+        nuke.begin(plan, lock_timeout, terminate)
+        name = aside.set_aside(connection, why)
         detail.append(f"schema public is now {name}" if name else "there was no schema public")
     with steps.step("migrate", target) as detail:
         output = io.StringIO()
@@ -138,6 +144,15 @@ def _rebuild_one(
         applied = re.findall(r"Applying (\w+)\.(\w+)\.\.\. OK", output.getvalue())
         own = [f"{label}.{name}" for label, name in applied if database_of(label) == alias]
         detail.append(f"{', '.join(own)} applied")
+        if name and plan.published.tables:
+            with connection.cursor() as cursor:
+                left = belongings.republish(cursor, name, SCHEMA)
+            if left:
+                raise RolledBack(
+                    f"Publications of {target.database} carry tables that the migrations do not "
+                    f"make: {', '.join(map(str, left))}. Drop them from the publications first."
+                )
+            detail.append(f"{len(plan.published.tables)} members of publications put back")
     with steps.step("verify", target) as detail:
         catalog = read(connection, contract.tables(alias))
         findings = compare(contract.load(alias), catalog)
@@ -149,7 +164,10 @@ def _rebuild_one(
                 f"{len(errors)} places: {named}. Run `nuke_schema`, `migrate` and `verify_schema` "
                 "on a development database to see each."
             )
-        detail.append(f"{len(catalog.tables)} tables as the contract says")
+        keys = len(catalog.of(ForeignKey))
+        tracking = [table for table in catalog.tables if table in TRACKING_TABLES]
+        detail.append(f"{len(catalog.tables)} tables and {keys} foreign keys as the contract says")
+        detail.append(f"tracked by {' and '.join(tracking)}")
     if proof is not None:
         with steps.step("prove", target) as detail:
             result = proof(alias)
@@ -161,7 +179,7 @@ def _rebuild_one(
 
 @contextmanager
 def _together(
-    targets: Mapping[str, Target], steps: Steps, rebuilt: Sequence[Rebuilt]
+    targets: Mapping[str, Target], steps: Steps, rebuilt: Sequence[Rebuilt], why: Journal
 ) -> Iterator[None]:
     """Transactions on all targets: all commit, or all are as they were."""
     opened: list[transaction.Atomic] = []
@@ -184,14 +202,49 @@ def _together(
             with steps.step("commit", result.target):
                 opened[place].__exit__(None, None, None)
         except Exception as error:
-            _roll_back(opened[place + 1 :], error)
-            for other in reversed(committed):
-                _compensate(other, steps)
-            raise RolledBack(
-                f"{result.target} could not commit: {_sentence(error)}. "
-                "Every database is as it was. Run the command again."
-            ) from error
+            outcome = _has_committed(result)
+            if not outcome:
+                _roll_back(opened[place + 1 :], error)
+                raise _compensated(committed, result, outcome, error, steps, why) from error
         committed.append(result)
+
+
+def _has_committed(result: Rebuilt) -> bool | None:
+    """Whether a commit whose answer was lost has happened; None when the server does not say."""
+    connection = connections[result.target.alias]
+    try:
+        connection.close()
+        return result.aside in {each.name for each in aside.find(connection)}
+    except DatabaseError:
+        return None
+
+
+def _compensated(
+    committed: Sequence[Rebuilt],
+    failed: Rebuilt,
+    outcome: bool | None,
+    error: Exception,
+    steps: Steps,
+    why: Journal,
+) -> Exception:
+    """Bring back what had committed before ``failed`` did not; the error to raise."""
+    sentence = f"{failed.target} could not commit: {_sentence(error)}"
+    try:
+        for other in reversed(committed):
+            _compensate(other, steps, why)
+    except DatabaseError as second:
+        names = " and ".join(other.target.alias for other in committed)
+        return CannotRun(
+            f"{sentence} Bringing the old schema of {names} back failed too: {_sentence(second)} "
+            f"It is kept: when the server answers, run `nuke_schema --database {names} --undo`."
+        )
+    unknown = (
+        ""
+        if outcome is False
+        else f" The server did not say what became of {failed.target.database}: if `verify_schema` "
+        f"finds it rebuilt, run `nuke_schema --database {failed.target.alias} --undo`."
+    )
+    return RolledBack(f"{sentence} Every database is as it was.{unknown} Run the command again.")
 
 
 def _roll_back(opened: Sequence[transaction.Atomic], error: BaseException) -> None:
@@ -200,40 +253,37 @@ def _roll_back(opened: Sequence[transaction.Atomic], error: BaseException) -> No
         atomic.__exit__(type(error), error, error.__traceback__)
 
 
-def _compensate(result: Rebuilt, steps: Steps) -> None:
+def _compensate(result: Rebuilt, steps: Steps, why: Journal) -> None:
     """Bring the old schema of a database back that had committed before another one failed."""
+    alias = result.target.alias
+    connection = connections[alias]
     with steps.step("bring back", result.target) as detail:
-        if result.aside is None:
-            detail.append("there was no schema to bring back")
-            return
-        connection = connections[result.target.alias]
-        with transaction.atomic(using=result.target.alias):
-            discarded = aside.bring_back(connection, result.aside)
-        detail.append(f"{result.aside} is public again")
+        with transaction.atomic(using=alias):
+            if result.aside is None:
+                discarded: str | None = aside.discard(connection, why)
+                detail.append("there is no schema public, as before")
+            else:
+                discarded = aside.bring_back(connection, result.aside, why)
+                detail.append(f"{result.aside} is public again")
         if discarded:
             nuke.purge(result.target, discarded)
 
 
+def _mark_complete(rebuilt: Sequence[Rebuilt], why: Journal) -> None:
+    """Write into the journals that every database has committed; until then they say otherwise."""
+    for result in rebuilt:
+        if result.aside is not None and why.state == aside.COMMITTED:
+            alias = result.target.alias
+            with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+                aside.change_state(cursor, result.aside, aside.KEPT)
+
+
 def _keeps_its_name(error: Exception) -> bool:
-    return isinstance(error, CannotRun | Blocked) or isinstance(
-        error.__cause__, psycopg.errors.LockNotAvailable
+    return isinstance(error, CannotRun | Blocked | Refused) or isinstance(
+        error.__cause__, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected
     )
 
 
 def _sentence(error: Exception) -> str:
     text = explain(error) or f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if text.endswith(".") else f"{text}."
-
-
-def _require_atomic_migrations(target: Target) -> None:
-    """Raise CannotRun for a migration of this database that runs outside a transaction."""
-    outside = [
-        str(migration)
-        for (app_label, _), migration in MigrationLoader(None).disk_migrations.items()
-        if not migration.atomic and database_of(app_label) == target.alias
-    ]
-    if outside:
-        raise CannotRun(
-            f"These migrations have atomic = False, so {target.database} cannot be rebuilt in one "
-            f"transaction: {', '.join(sorted(outside))}. Use nuke_schema and then migrate."
-        )

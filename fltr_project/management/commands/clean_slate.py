@@ -6,22 +6,23 @@ from dataclasses import asdict
 from typing import Any
 
 from auth_app import smoke
-from fltr_project.errors import Blocked, CannotRun
-from fltr_project.management.base import SchemaCommand, target_json
+from fltr_project import history
+from fltr_project.errors import Blocked
+from fltr_project.management.base import target_json
 from fltr_project.management.checklist import Checklist
-from fltr_project.postgres import locks
-from fltr_project.postgres.target import connect, identify, known_aliases, others, require_distinct
-from fltr_project.schema import guards, nuke
+from fltr_project.management.operations import OperationCommand, backup_json, size
+from fltr_project.management.plans import lost, plan_json, plan_lines
+from fltr_project.schema import aside, guards, nuke, plan_token, preflight
 from fltr_project.schema.compare import counts
 from fltr_project.schema.facts import ForeignKey
-from fltr_project.schema.plan import Plan, plan
+from fltr_project.schema.plan import Plan
 from fltr_project.schema.rebuild import Rebuilt, Steps, rebuild
 
 # What is proven of a rebuilt database before it commits, beyond its schema.
 PROOFS = {"auth": smoke.run}
 
 
-class Command(SchemaCommand):
+class Command(OperationCommand):
     help = (
         "Empties both databases, rebuilds them from the migrations, verifies them against the "
         "contract and proves the credits, as one operation: all of it or none of it. Other sessions "
@@ -30,6 +31,9 @@ class Command(SchemaCommand):
     examples = """\
   manage.py clean_slate                       asks for each database's name
   manage.py clean_slate --no-input            databases marked development or test, or empty ones
+  manage.py clean_slate --plan                what would be lost, and a token
+  manage.py clean_slate --no-input --confirm fltr_auth --confirm fltr --token T
+                                              protected databases
   manage.py clean_slate --database fltr       one database
   manage.py clean_slate --keep                keep the old schemas for `nuke_schema --undo`
   manage.py clean_slate --no-input --format json
@@ -39,57 +43,108 @@ class Command(SchemaCommand):
         self.add_databases(parser, "default: all")
         self.add_consent(parser)
         self.add_format(parser)
-        parser.add_argument("--keep", action="store_true", help="do not drop the old schemas yet")
-        parser.add_argument(
-            "--lock-timeout",
-            type=float,
-            default=locks.LOCK_TIMEOUT / 1000,
-            metavar="SECONDS",
-            help="how long to wait for other sessions (default: %(default)g)",
-        )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--plan", action="store_true", help="show what would be lost and stop")
+        what.add_argument("--keep", action="store_true", help="do not drop the old schemas yet")
+        self.add_waiting(parser)
+        self.add_backup(parser)
 
     def handle(
         self,
         databases: list[str],
         interactive: bool,
         confirm: list[str],
+        token: str | None,
+        plan: bool,
         keep: bool,
         lock_timeout: float,
+        terminate: bool,
+        backup_dir: str | None,
+        wants_backup: bool,
         **options: Any,
     ) -> None:
-        if lock_timeout <= 0:
-            raise CannotRun(
-                "--lock-timeout must be more than 0 seconds, or it would wait for ever."
-            )
+        milliseconds = self.milliseconds(lock_timeout)
         start = time.perf_counter()
         checklist = Checklist(self.say, self.style, self.stdout.isatty() and self.format == "text")
         self.steps = Steps(checklist.began, checklist.ended)
-        aliases = known_aliases(databases)
-        plans = self._preflight(aliases, checklist)
-        self.obtain_consent(plans, confirm, interactive)
-        milliseconds = round(lock_timeout * 1000)
-        rebuilt = rebuild(plans, self.steps, proofs=PROOFS, lock_timeout=milliseconds)
-        left = {} if keep else self._purge(rebuilt, milliseconds)
+        targets = self.reach(databases)
+        if plan:
+            self._plan(self.plans(), backup_dir)
+            return
+        checklist.targets(targets)
+        with self.alone():
+            plans = self._preflight()
+            self.obtain_consent(plans, confirm, interactive, token)
+            self.require_backup(plans, wants_backup, backup_dir)
+            for each in plans if wants_backup else ():
+                with self.steps.step("backup", each.target) as detail:
+                    made = self.back_up(each, backup_dir, milliseconds)
+                    detail.append(f"{made.path} ({size(made.bytes)}, {made.rows:,} rows, verified)")
+            self.record(history.BEGUN, "; ".join(f"{p.target.database}: {lost(p)}" for p in plans))
+            aliases = tuple(target.alias for target in targets)
+            rebuilt = rebuild(
+                plans,
+                self.steps,
+                why=aside.journal(self.command, self.run_id, aliases),
+                proofs=PROOFS,
+                lock_timeout=milliseconds,
+                terminate=terminate,
+            )
+            left = {} if keep else self._purge(rebuilt, milliseconds)
         elapsed = time.perf_counter() - start
+        self.record(history.DONE, f"rebuilt in {elapsed:.1f} s", 0)
         if self.format == "json":
             self.print_json(self._as_json(rebuilt, left, keep, elapsed))
         else:
             self._show(rebuilt, left, keep, elapsed)
+            self.say_history()
 
-    def _preflight(self, aliases: tuple[str, ...], checklist: Checklist) -> list[Plan]:
-        connections = [connect(alias) for alias in aliases]
-        targets = [identify(connection) for connection in connections]
-        checklist.targets(targets)
-        require_distinct([*targets, *others(targets)])
+    def _plan(self, plans: list[Plan], backup_dir: str | None) -> None:
+        directory = self.backup_directory(backup_dir)
+        self.token = plan_token.issue(plans)
+        half = self.half_done()
+        self.record(history.PLANNED, "; ".join(f"{p.target.database}: {lost(p)}" for p in plans), 0)
+        if self.format == "json":
+            self.print_json(
+                {
+                    **self.outcome(),
+                    "plans": [plan_json(each, directory) for each in plans],
+                    "half_done": half,
+                    "token": self.token,
+                }
+            )
+            return
+        for each in plans:
+            for line in plan_lines(each, directory, self.style):
+                self.say(line)
+            self.say()
+        for sentence in half.values():
+            self.say(self.style.WARNING(sentence))
+        minutes = plan_token.VALID_FOR.total_seconds() / 60
+        self.say(f"Token: {self.token} (for {minutes:.0f} minutes, or until something changes)")
+        self.say("Nothing has changed.")
+
+    def _preflight(self) -> list[Plan]:
+        """The runbook's list of what must be so, each item a step with its evidence."""
+        half = self.half_done()
+        for target in self.targets:
+            if target.alias in half:
+                with self.steps.step("found", target) as detail:
+                    detail.append(half[target.alias])
         plans = []
-        for target, connection in zip(targets, connections, strict=True):
+        for target in self.targets:
+            with self.steps.step("settings", target) as detail:
+                detail.append(preflight.variables(target.alias))
+            with self.steps.step("migrations", target) as detail:
+                detail.append(preflight.migrations(target.alias))
             with self.steps.step("preflight", target) as detail:
-                planned = plan(connection, target)
-                guards.require_possible(planned)
-                plans.append(planned)
-                mark = planned.target.environment or "not marked"
-                rows = f"{'' if planned.is_exact else 'about '}{planned.product_rows:,} rows"
-                detail.append(f"{mark}, {len(planned.rows)} tables with {rows} to be emptied")
+                each = self.plan(target)
+                guards.require_rebuildable(each)
+                guards.require_possible(each)
+                plans.append(each)
+                mark = each.target.environment or "not marked"
+                kept = f", {len(each.waiting)} old schemas kept" if each.waiting else ""
+                detail.append(f"{mark}: {preflight.people(each)}{kept}")
         return plans
 
     def _purge(self, rebuilt: list[Rebuilt], lock_timeout: int) -> dict[str, str]:
@@ -147,10 +202,10 @@ class Command(SchemaCommand):
         self, rebuilt: list[Rebuilt], left: dict[str, str], keep: bool, elapsed: float
     ) -> dict[str, Any]:
         return {
-            "verdict": "clean",
-            "exit_code": 0,
+            **self.outcome(),
             "milliseconds": round(elapsed * 1000),
             "steps": self._steps_json(),
+            "backups": [backup_json(made) for made in self.backups],
             "databases": [
                 {
                     **target_json(result.target),

@@ -3,34 +3,28 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-
-from fltr_project.errors import CannotRun
-from fltr_project.management.base import SchemaCommand, target_json
-from fltr_project.postgres import locks
-from fltr_project.postgres.target import (
-    ALIASES,
-    connect,
-    identify,
-    known_aliases,
-    others,
-    require_distinct,
-)
-from fltr_project.schema import guards, nuke
+from fltr_project import history
+from fltr_project.errors import Blocked, CannotRun
+from fltr_project.management.base import target_json
+from fltr_project.management.operations import OperationCommand, backup_json, size
+from fltr_project.management.plans import lost, plan_json, plan_lines
+from fltr_project.postgres.target import ALIASES
+from fltr_project.schema import aside, guards, nuke, plan_token
 from fltr_project.schema.plan import Plan
-from fltr_project.schema.plan import plan as read_plan
 
 
-class Command(SchemaCommand):
+class Command(OperationCommand):
     help = (
-        "Empties schema public of one database. The schema is set aside in one short transaction, "
-        "a new one takes its place with the same owner, grants, comment and extensions, and the old "
+        "Empties schema public of one database. A verified backup is made, the schema is set aside "
+        "in one short transaction, a new one takes its place with all that hung on it, and the old "
         "one is dropped afterwards. It does not run migrations; `clean_slate` does all of it."
     )
     examples = """\
-  manage.py nuke_schema --database auth --plan       what would be lost; changes nothing
+  manage.py nuke_schema --database auth --plan       what would be lost, and a token
   manage.py nuke_schema --database auth              asks for the database's name
   manage.py nuke_schema --database auth --no-input   a database marked development or test
+  manage.py nuke_schema --database auth --no-input --confirm fltr_auth --token T
+                                                     a protected database
   manage.py nuke_schema --database auth --keep       keep the old schema for --undo
   manage.py nuke_schema --database auth --undo       bring it back
 """
@@ -46,137 +40,147 @@ class Command(SchemaCommand):
         what.add_argument("--keep", action="store_true", help="do not drop the old schema yet")
         what.add_argument("--undo", action="store_true", help="bring the newest old schema back")
         what.add_argument("--purge", action="store_true", help="drop the old schemas that are left")
-        parser.add_argument(
-            "--lock-timeout",
-            type=float,
-            default=locks.LOCK_TIMEOUT / 1000,
-            metavar="SECONDS",
-            help="how long to wait for other sessions (default: %(default)g)",
-        )
+        self.add_waiting(parser)
+        self.add_backup(parser)
 
     def handle(
         self,
         database: str,
         interactive: bool,
         confirm: list[str],
+        token: str | None,
         plan: bool,
         keep: bool,
         undo: bool,
         purge: bool,
         lock_timeout: float,
+        terminate: bool,
+        backup_dir: str | None,
+        wants_backup: bool,
         **options: Any,
     ) -> None:
-        if lock_timeout <= 0:
-            raise CannotRun(
-                "--lock-timeout must be more than 0 seconds, or it would wait for ever."
-            )
-        (alias,) = known_aliases([database])
-        connection = connect(alias)
-        planned = read_plan(connection, identify(connection))
+        milliseconds = self.milliseconds(lock_timeout)
+        self.reach([database])
         if plan:
-            self._show_plan(planned)
+            self._plan(backup_dir)
             return
-        milliseconds = round(lock_timeout * 1000)
-        if undo or purge:
-            if not planned.waiting:
-                raise CannotRun(
-                    f"{planned.target} has no schema that was set aside. Nothing has changed."
+        with self.alone():
+            (planned,) = self.plans()
+            if undo or purge:
+                if not planned.waiting:
+                    raise CannotRun(
+                        f"{planned.target} has no schema that was set aside. Nothing has changed."
+                    )
+                # Asked for by name of the option, which is enough where nothing is protected.
+                ask = interactive and planned.target.environment not in guards.FREE
+                self.obtain_consent(
+                    [planned],
+                    confirm,
+                    ask,
+                    token,
+                    needs_token=False,
+                    counts_unmarked=purge,
+                    verb="drops what was set aside in" if purge else "replaces schema public of",
                 )
-            guards.require_known_names([planned], confirm)
-            if undo:
-                self._undo(planned, connection, milliseconds)
-            else:
-                self._purge(planned, planned.waiting, milliseconds)
-            return
-        require_distinct([planned.target, *others([planned.target])])
-        guards.require_possible(planned)
-        self.obtain_consent([planned], confirm, interactive)
-        name = nuke.nuke(planned, milliseconds)
-        if name is None or keep:
-            self._done(planned, name, "emptied")
-            return
-        self._purge(planned, (name,), milliseconds)
+                if undo:
+                    self._undo(planned, milliseconds, terminate)
+                else:
+                    self._purge(planned, milliseconds)
+                return
+            guards.require_possible(planned, rebuilds=False)
+            self.obtain_consent([planned], confirm, interactive, token)
+            self.require_backup([planned], wants_backup, backup_dir)
+            if wants_backup:
+                self.back_up(planned, backup_dir, milliseconds)
+            self._nuke(planned, keep, milliseconds, terminate)
 
-    def _undo(self, planned: Plan, connection: BaseDatabaseWrapper, lock_timeout: int) -> None:
-        name = planned.waiting[0]
-        discarded = nuke.undo(planned, name, lock_timeout)
-        if discarded:
-            nuke.purge(planned.target, discarded, lock_timeout)
-        self._done(planned, name, "brought back")
-
-    def _purge(self, planned: Plan, names: tuple[str, ...], lock_timeout: int) -> None:
-        for name in names:
-            nuke.purge(
-                planned.target,
-                name,
-                lock_timeout,
-                lambda left: self.say(f"  {left:,} tables left to drop", verbosity=2),
+    def _plan(self, backup_dir: str | None) -> None:
+        (planned,) = self.plans()
+        directory = self.backup_directory(backup_dir)
+        self.token = plan_token.issue([planned])
+        self.record(history.PLANNED, f"{lost(planned)} would be lost", 0)
+        if self.format == "json":
+            self.print_json(
+                {**self.outcome(), "plan": plan_json(planned, directory), "token": self.token}
             )
-        self._done(planned, names[0], "purged")
+            return
+        for line in plan_lines(planned, directory, self.style):
+            self.say(line)
+        for sentence in self.half_done().values():
+            self.say(self.style.WARNING(sentence))
+        minutes = plan_token.VALID_FOR.total_seconds() / 60
+        self.say(f"Token: {self.token} (for {minutes:.0f} minutes, or until something changes)")
+        self.say("Nothing has changed.")
 
-    def _done(self, planned: Plan, name: str | None, what: str) -> None:
+    def _nuke(self, planned: Plan, keep: bool, lock_timeout: int, terminate: bool) -> None:
         target = planned.target
+        self.record(history.BEGUN, f"emptying schema public: {lost(planned)}")
+        why = aside.journal(self.command, self.run_id, (target.alias,))
+        name = nuke.nuke(planned, why, lock_timeout, terminate)
+        warning = ""
+        if name and not keep:
+            try:
+                nuke.purge(target, name, lock_timeout, self._progress)
+            except Blocked as error:
+                # The schema is empty by now; only its old tables are still being read.
+                warning, keep = str(error), True
+        undo = f"manage.py nuke_schema --database {target.alias}"
+        if name is None:
+            sentence = f"Made schema public of {target}, which had none."
+        elif keep:
+            sentence = (
+                f"Emptied schema public of {target}; {lost(planned)} are kept in {name}. "
+                f"Bring them back with `{undo} --undo`, drop them with `{undo} --purge`."
+            )
+        else:
+            sentence = f"Emptied schema public of {target}: {lost(planned)} are gone."
+        self._done(planned, "emptied", name if keep else None, sentence, warning)
+
+    def _undo(self, planned: Plan, lock_timeout: int, terminate: bool) -> None:
+        target, newest = planned.target, planned.waiting[0]
+        self.record(history.BEGUN, f"bringing {newest.name} back")
+        for sentence in self.half_done().values():
+            self.say(sentence)
+        why = aside.journal(self.command, self.run_id, (target.alias,))
+        discarded = nuke.undo(planned, newest.name, why, lock_timeout, terminate)
+        kept = discarded if planned.product_rows else None
+        sentence = f"Brought {newest.name} back as schema public of {target}."
+        if kept:
+            sentence += f" What it replaced, {lost(planned)}, is kept in {kept}."
+        elif discarded:
+            nuke.purge(target, discarded, lock_timeout)
+        self._done(planned, "brought back", kept, sentence)
+
+    def _purge(self, planned: Plan, lock_timeout: int) -> None:
+        names = ", ".join(waiting.name for waiting in planned.waiting)
+        self.record(history.BEGUN, f"dropping {names}")
+        for waiting in planned.waiting:
+            nuke.purge(planned.target, waiting.name, lock_timeout, self._progress)
+        sentence = f"Dropped what was set aside in {planned.target}: {names}."
+        self._done(planned, "purged", None, sentence)
+
+    def _progress(self, tables_left: int) -> None:
+        self.say(f"  {tables_left:,} tables left to drop", verbosity=2)
+
+    def _done(
+        self, planned: Plan, result: str, kept: str | None, sentence: str, warning: str = ""
+    ) -> None:
+        self.record(history.DONE, sentence, 0)
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean",
-                    "exit_code": 0,
-                    "database": target_json(target),
-                    "result": what,
-                    "aside": name,
+                    **self.outcome(),
+                    "database": target_json(planned.target),
+                    "result": result,
+                    "aside": kept,
+                    "backup": backup_json(self.backups[0]) if self.backups else None,
+                    "warning": warning or None,
                 }
             )
             return
-        rows = f"{'' if planned.is_exact else 'about '}{planned.product_rows:,} rows"
-        lost = f"{len(planned.rows)} tables with {rows}"
-        sentences = {
-            "emptied": f"Emptied schema public of {target}; {lost} are kept in {name}. "
-            f"Undo: manage.py nuke_schema --database {target.alias} --undo"
-            if name
-            else f"Made schema public of {target}, which had none.",
-            "brought back": f"Brought {name} back as schema public of {target}.",
-            "purged": f"Emptied schema public of {target}: {lost} are gone.",
-        }
-        if what == "purged" and name in planned.waiting:
-            sentences["purged"] = f"Dropped what was set aside in {target}."
-        self.say(self.style.SUCCESS(sentences[what]))
-
-    def _show_plan(self, planned: Plan) -> None:
-        target = planned.target
-        if self.format == "json":
-            self.print_json({"verdict": "clean", "exit_code": 0, "plan": plan_json(planned)})
-            return
-        self.say(f"Emptying schema public of {target}, as {target.role},")
-        mark = target.environment or "not marked"
-        protected = "protected" if guards.is_protected(planned) else "not protected"
-        self.say(f"environment {mark} ({protected}), would take:")
-        for rows in planned.rows:
-            self.say(f"  {'' if rows.exact else 'about '}{rows.count:>9,} rows  {rows.table}")
-        for kind, count in planned.other_objects.items():
-            self.say(f"  {count:>9,} {kind}")
-        self.say(f"  {planned.bytes / 1024**2:,.1f} MiB in all")
-        if planned.extensions:
-            self.say(f"It would keep the extensions {', '.join(planned.extensions)}.")
-        for dependant in planned.dependants:
-            self.say(self.style.WARNING(f"In the way: {dependant} hangs on it from outside."))
-        if not planned.permitted:
-            self.say(self.style.WARNING(f"In the way: {target.role} does not own the schema."))
-        for name in planned.waiting:
-            self.say(f"An earlier nuke waits for --undo or --purge: {name}")
-        self.say("Nothing has changed.")
-
-
-def plan_json(planned: Plan) -> dict[str, Any]:
-    return {
-        "database": target_json(planned.target),
-        "protected": guards.is_protected(planned),
-        "permitted": planned.permitted,
-        "tables": [
-            {"table": rows.table, "rows": rows.count, "exact": rows.exact} for rows in planned.rows
-        ],
-        "bytes": planned.bytes,
-        "other_objects": planned.other_objects,
-        "extensions": list(planned.extensions),
-        "dependants": list(planned.dependants),
-        "waiting": list(planned.waiting),
-    }
+        if warning:
+            self.say(self.style.WARNING(warning))
+        self.say(self.style.SUCCESS(sentence))
+        for made in self.backups:
+            self.say(f"Backup: {made.path} ({size(made.bytes)}, {made.rows:,} rows, verified)")
+        self.say_history()

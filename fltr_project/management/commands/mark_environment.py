@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import replace
+from typing import Any
+
+from fltr_project import history
+from fltr_project.errors import CannotRun
+from fltr_project.management.base import target_json
+from fltr_project.management.operations import OperationCommand
+from fltr_project.postgres import settings_of_database
+from fltr_project.postgres.target import connect
+from fltr_project.schema import guards
+
+
+class Command(OperationCommand):
+    help = (
+        "Marks databases as development, test, staging or production, in the database itself, where "
+        "every command of this project looks before it empties one. Without an environment it shows "
+        "the marks. Marking a protected database as development or test takes its protection away, "
+        "so that wants the same consent as emptying it."
+    )
+    examples = """\
+  manage.py mark_environment                           show the marks
+  manage.py mark_environment production --no-input     both databases
+  manage.py mark_environment test --database auth --no-input
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "environment",
+            nargs="?",
+            choices=guards.ENVIRONMENTS,
+            help="what the databases are; left out, show it",
+        )
+        self.add_databases(parser, "default: all")
+        self.add_consent(parser)
+        self.add_format(parser)
+
+    def handle(
+        self,
+        environment: str | None,
+        databases: list[str],
+        interactive: bool,
+        confirm: list[str],
+        token: str | None,
+        **options: Any,
+    ) -> None:
+        self.reach(databases)
+        if environment is not None:
+            self._mark(environment, interactive, confirm, token)
+            self.record(history.DONE, f"marked as {environment}", 0)
+        if self.format == "json":
+            self.print_json(
+                {**self.outcome(), "databases": [target_json(each) for each in self.targets]}
+            )
+            return
+        for target in self.targets:
+            self.say(
+                f"{target} is {f'marked {target.environment}' if target.environment else 'not marked'}."
+            )
+        if environment is not None:
+            self.say_history()
+
+    def _mark(
+        self, environment: str, interactive: bool, confirm: list[str], token: str | None
+    ) -> None:
+        for target in self.targets:
+            if not target.owns_database:
+                raise CannotRun(
+                    f"Role {target.role!r} does not own {target}, and only its owner can mark it. "
+                    "Connect as the owner."
+                )
+        with self.alone():
+            plans = self.plans()
+            guards.require_known_names(plans, confirm)
+            if environment in guards.FREE:
+                losing = [plan for plan in plans if guards.is_protected(plan)]
+                if losing or token is not None:
+                    verb = "takes the protection from"
+                    self.obtain_consent(plans, confirm, interactive, token, verb=verb)
+            for target in self.targets:
+                settings_of_database.ensure(connect(target.alias), "fltr.environment", environment)
+        self.targets = tuple(replace(each, environment=environment) for each in self.targets)

@@ -1,0 +1,102 @@
+"""How a plan is told: to a person, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.color import Style
+
+from fltr_project.management.base import target_json
+from fltr_project.management.operations import size
+from fltr_project.schema import guards
+from fltr_project.schema.plan import Plan
+
+
+def plan_lines(plan: Plan, directory: Path, style: Style) -> Iterator[str]:
+    """What emptying the database would take, keep and need, a line each."""
+    target = plan.target
+    mark = f"marked {target.environment}" if target.environment else "not marked"
+    protected = "protected" if guards.is_protected(plan) else "not protected"
+    yield f"Emptying schema public of {target}, as {target.role}, would take:"
+    yield f"  (system identifier {target.system_identifier}; {mark}, so {protected})"
+    for rows in plan.rows:
+        yield f"  {_about(rows.exact, rows.count):>15} rows  {rows.table}"
+    for kind, count in plan.other_objects.items():
+        yield f"  {count:>15,} {kind}"
+    yield f"  {size(plan.bytes)} in all"
+    yield "It would keep:"
+    if plan.extensions:
+        yield f"  extensions {', '.join(plan.extensions)}"
+    for name in plan.published.schema:
+        yield f"  publication {name} of the whole schema"
+    if plan.published.tables:
+        members = ", ".join(map(str, plan.published.tables))
+        yield f"  members of publications, where migrations make them again: {members}"
+    for name, function in plan.event_triggers:
+        yield f"  event trigger {name} with its function {function}"
+    large = plan.large_objects
+    known = f", {size(large.bytes)}" if large.bytes is not None else ""
+    yield f"  {large.count:,} large objects{known}, which belong to the database"
+    yield "  owner, grants, default privileges and comment of the schema"
+    locks = plan.locks
+    yield (
+        f"Locks: {locks.set_aside:,} to set aside, {locks.purge:,} in a batch of the purge, "
+        f"{locks.dump:,} for the backup, of {locks.guaranteed:,} guaranteed ({locks.taken:,} taken); "
+        f"DROP SCHEMA would take {locks.drop:,}."
+    )
+    yield f"Other sessions on the database: {plan.sessions}."
+    for session in plan.at_work:
+        yield style.WARNING(f"At work on the schema: {session}.")
+    yield f"Backup: into {directory}, before anything is touched."
+    for migration in plan.unatomic:
+        yield style.WARNING(
+            f"Migration {migration} has atomic = False: nuke_schema and migrate, not clean_slate."
+        )
+    for dependant in plan.dependants:
+        yield style.WARNING(f"In the way: {dependant} hangs on it from outside.")
+    for thing in plan.immovable:
+        yield style.WARNING(f"In the way: {thing}, which {target.role} cannot carry over.")
+    if not plan.permitted:
+        yield style.WARNING(f"In the way: {target.role} does not own the schema.")
+    for waiting in plan.waiting:
+        yield f"An earlier schema waits for --undo or --purge: {waiting.name}"
+
+
+def plan_json(plan: Plan, directory: Path) -> dict[str, Any]:
+    return {
+        "database": target_json(plan.target),
+        "protected": guards.is_protected(plan),
+        "permitted": plan.permitted,
+        "tables": [
+            {"table": rows.table, "rows": rows.count, "exact": rows.exact} for rows in plan.rows
+        ],
+        "bytes": plan.bytes,
+        "other_objects": plan.other_objects,
+        "extensions": list(plan.extensions),
+        "publications": {
+            "schema": list(plan.published.schema),
+            "tables": [str(member) for member in plan.published.tables],
+        },
+        "event_triggers": [name for name, _ in plan.event_triggers],
+        "large_objects": asdict(plan.large_objects),
+        "dependants": list(plan.dependants),
+        "immovable": list(plan.immovable),
+        "sessions": plan.sessions,
+        "at_work": [str(session) for session in plan.at_work],
+        "locks": asdict(plan.locks),
+        "unatomic_migrations": list(plan.unatomic),
+        "backup_directory": str(directory),
+        "waiting": [waiting.name for waiting in plan.waiting],
+    }
+
+
+def lost(plan: Plan) -> str:
+    """What the schema holds, in a few words."""
+    return f"{len(plan.rows)} tables with {_about(plan.is_exact, plan.product_rows)} rows"
+
+
+def _about(exact: bool, count: int) -> str:
+    return f"{'' if exact else 'about '}{count:,}"
