@@ -14,7 +14,7 @@ from fltr_project.errors import Blocked, CannotRun, RolledBack
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 
-from . import aside
+from .belongings import SCHEMA
 from .repair import Repair, script
 
 
@@ -70,7 +70,7 @@ def _naming_blockers(target: Target, lock_timeout: int) -> Iterator[None]:
     except DatabaseError as error:
         if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
             raise
-        sessions = locks.others_in_schema(connections[target.alias], aside.SCHEMA)
+        sessions = locks.others_in_schema(connections[target.alias], SCHEMA)
         raise Blocked(
             f"Waited {lock_timeout / 1000:g} s for a lock in {target.database} and gave up. In the "
             f"way: {'; '.join(map(str, sessions)) or 'a session that has ended since'}. "
