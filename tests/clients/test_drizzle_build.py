@@ -14,7 +14,7 @@ from fltr_project.schema import contract
 from fltr_project.schema.facts import Check, Column, ForeignKey, Index, Key, plain_columns
 from fltr_project.schema.statements import create_function, create_trigger
 from tests.conftest import Databases, Outcome
-from tests.schema.conftest import emptied, functions_and_triggers
+from tests.schema.conftest import comes_first, emptied, functions_and_triggers
 
 Node = Callable[..., "subprocess.CompletedProcess[str]"]
 KIT = "node_modules/drizzle-kit/bin.cjs"
@@ -133,9 +133,13 @@ def test_a_database_built_by_drizzle_kit_has_no_errors(
     # What Drizzle cannot declare, its migrations hold as SQL, as drizzle-kit offers to write it.
     functions, triggers = functions_and_triggers(alias)
     for name, statements in (
-        ("functions", [create_function(each) for each in functions]),
+        ("functions", [create_function(each) for each in functions if comes_first(each, alias)]),
         ("tables", None),
-        ("triggers", [each.sql for one in triggers for each in create_trigger(one)]),
+        (
+            "triggers",
+            [create_function(each) for each in functions if not comes_first(each, alias)]
+            + [each.sql for one in triggers for each in create_trigger(one)],
+        ),
     ):
         kit("generate", f"--name={name}", *([] if statements is None else ["--custom"]))
         if statements is not None:

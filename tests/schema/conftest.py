@@ -12,7 +12,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from fltr_project.schema import contract
 from fltr_project.schema.catalog import read_from
-from fltr_project.schema.facts import Catalog, Function, Trigger
+from fltr_project.schema.facts import Catalog, Column, Function, Trigger
 from tests.conftest import ALIASES, Databases, _copy_settings, _reaching, _server
 
 # Which tables stand in the contract of the other database.
@@ -69,3 +69,9 @@ def functions_and_triggers(alias: str) -> tuple[tuple[Function, ...], tuple[Trig
     """What the contract wants beyond tables, which other tools carry along as SQL."""
     expected = contract.load(alias)
     return expected.of(Function), expected.of(Trigger)
+
+
+def comes_first(function: Function, alias: str) -> bool:
+    """Whether a column's default calls it; every other one may name a table and comes after it."""
+    defaults = [column.default or "" for column in contract.load(alias).of(Column)]
+    return any(f"{function.name}(" in default for default in defaults)

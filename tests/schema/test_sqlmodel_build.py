@@ -17,7 +17,7 @@ from fltr_project.schema.facts import Check, Column, ForeignKey, Index, Key, pla
 from fltr_project.schema.statements import create_function, create_trigger
 from tests.conftest import Databases, Outcome
 
-from .conftest import emptied, functions_and_triggers
+from .conftest import comes_first, emptied, functions_and_triggers
 
 TYPES: dict[str, Any] = {
     "text": sa.Text,
@@ -39,7 +39,8 @@ def models(alias: str) -> sa.MetaData:
     functions, triggers = functions_and_triggers(alias)
     for function in functions:
         ddl = sa.DDL(create_function(function).replace("%", "%%"))  # type: ignore[no-untyped-call]
-        sa.event.listen(metadata, "before_create", ddl)
+        when = "before_create" if comes_first(function, alias) else "after_create"
+        sa.event.listen(metadata, when, ddl)
     for trigger in triggers:
         for statement in create_trigger(trigger):
             ddl = sa.DDL(statement.sql.replace("%", "%%"))  # type: ignore[no-untyped-call]
