@@ -174,6 +174,11 @@ class CreditTransaction(models.Model):
         REFUND = "refund"
         BONUS = "bonus"
 
+    class Payer(models.TextChoices):
+        USER = "user"
+        TEAM = "team"
+        API_KEY = "api_key", "API key"
+
     id = TextKeyField(primary_key=True, db_default=NewTimeOrderedId(), editable=False)
     user = models.ForeignKey(User, models.DB_CASCADE, db_index=False)
     team = models.ForeignKey(Team, models.DB_SET_NULL, db_index=False, null=True, blank=True)
@@ -184,8 +189,16 @@ class CreditTransaction(models.Model):
     api_key_id = models.TextField(null=True, blank=True)
     transaction_metadata = models.JSONField(null=True, blank=True)
     created_at = UtcTimestampField(db_default=UtcNow(), editable=False)
-    # Beyond the contract's columns: what a refund gives back, so that nothing is refunded twice.
+    # Beyond the contract's columns. What a refund gives back, and how much of that was given back
+    # before it (set by a trigger), so that nothing is refunded twice.
     refund_of = models.TextField(null=True, blank=True)
+    refunded_before = models.IntegerField(null=True, blank=True)
+    # Which balance the amount is of; a row of a client that does not know is of the user's own.
+    payer = models.TextField(choices=Payer, db_default="user")
+    # That balance with this amount in it; unknown for rows that other clients wrote themselves.
+    balance_after = models.IntegerField(null=True, blank=True)
+    # What the caller calls this change, once for ever.
+    idempotency_key = models.TextField(null=True, blank=True)
 
     class Meta:
         db_table = "credit_transactions"
@@ -199,16 +212,46 @@ class CreditTransaction(models.Model):
                 condition=Q(type__in=["purchase", "usage", "refund", "bonus"]),
                 name="credit_transactions_type_check",
             ),
+            models.CheckConstraint(
+                condition=Q(payer__in=["user", "team", "api_key"]),
+                name="credit_transactions_payer_check",
+            ),
+            models.CheckConstraint(
+                condition=~Q(payer="api_key") | Q(api_key_id__isnull=False),
+                name="credit_transactions_payer_api_key_id_check",
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_after__gte=0), name="credit_transactions_balance_after_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(refund_of__isnull=True) | Q(type="refund"),
+                name="credit_transactions_refund_of_type_check",
+            ),
+            # An empty key would make strangers' changes replays of each other.
+            models.CheckConstraint(
+                condition=~Q(idempotency_key=""), name="credit_transactions_idempotency_key_check"
+            ),
+            models.UniqueConstraint(
+                fields=["user", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="credit_transactions_user_id_idempotency_key_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["refund_of", "refunded_before"],
+                condition=Q(refund_of__isnull=False),
+                name="credit_transactions_refund_of_refunded_before_unique",
+            ),
         ]
         indexes = [
             Index(fields=["user", "created_at"], name="credit_transactions_user_id_created_at_idx"),
             Index(fields=["team"], name="credit_transactions_team_id_idx"),
             Index(fields=["type"], name="credit_transactions_type_idx"),
             Index(fields=["created_at"], name="credit_transactions_created_at_idx"),
+            # Rows of teams' and API keys' pools, so that adding those up reads no user's rows.
             Index(
-                fields=["refund_of"],
-                condition=Q(refund_of__isnull=False),
-                name="credit_transactions_refund_of_idx",
+                fields=["team", "api_key_id"],
+                condition=~Q(payer="user"),
+                name="credit_transactions_pool_idx",
             ),
         ]
 
@@ -223,6 +266,11 @@ class ApiKeyCredits(Timestamped):
     credits = models.IntegerField(db_default=0)
     daily_limit = models.IntegerField(null=True, blank=True)
     monthly_limit = models.IntegerField(null=True, blank=True)
+    # Beyond the contract's columns: what the limits count, of the last UTC day and month with a
+    # consume. Wider than a balance, because a pool can be filled many times a month.
+    spent_on = models.DateField(null=True, blank=True, editable=False)
+    spent_that_day = models.BigIntegerField(db_default=0, editable=False)
+    spent_that_month = models.BigIntegerField(db_default=0, editable=False)
 
     class Meta:
         db_table = "api_key_credits"
@@ -236,6 +284,10 @@ class ApiKeyCredits(Timestamped):
             ),
             models.CheckConstraint(
                 condition=Q(monthly_limit__gte=0), name="api_key_credits_monthly_limit_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(spent_that_day__gte=0, spent_that_month__gte=0),
+                name="api_key_credits_spent_check",
             ),
         ]
         indexes = [

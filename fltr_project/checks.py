@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import Error as DatabaseError
 
+from .errors import CleanSlateError, explain
+from .postgres.target import ALIASES, connect, identify
 from .routers import database_of
+from .schema import contract
+from .schema.catalog import read
+from .schema.compare import Severity
+from .schema.verify import Entry, verify
 
 
 @register
@@ -91,3 +101,70 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="fltr.E004",
         )
     ]
+
+
+# `migrate` runs the checks of databases too, and it is Django's own: only `check` verifies.
+_verifies: ContextVar[bool] = ContextVar("verifies", default=False)
+
+
+@contextmanager
+def verifying_schemas() -> Iterator[None]:
+    """Let ``check_schema`` look while the block runs."""
+    token = _verifies.set(True)
+    try:
+        yield
+    finally:
+        _verifies.reset(token)
+
+
+@register(Tags.database)
+def check_schema(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """fltr.E010, W010, I010: what verify_schema finds in a database named with --database."""
+    if not _verifies.get():
+        return []
+    return [
+        message for alias in ALIASES if alias in (databases or ()) for message in _schema_of(alias)
+    ]
+
+
+def _schema_of(alias: str) -> list[CheckMessage]:
+    try:
+        connection = connect(alias)
+        target = identify(connection)
+        catalog = read(connection, contract.tables(alias))
+        elsewhere = {
+            table: f"database {other!r}"
+            for other in ALIASES
+            if other != alias
+            for table in contract.tables(other)
+        }
+        verified = verify(target, contract.load(alias), catalog, elsewhere)
+    except (CleanSlateError, DatabaseError) as error:
+        return [
+            Error(
+                f"The schema could not be verified: {explain(error) or error}",
+                hint=f"manage.py verify_schema --database {alias}",
+                obj=f"database {alias!r}",
+                id="fltr.E011",
+            )
+        ]
+    return [_message(entry, alias) for entry in verified.entries]
+
+
+def _message(entry: Entry, alias: str) -> CheckMessage:
+    finding = entry.finding
+    level, id_ = {
+        Severity.ERROR: (checks.ERROR, "fltr.E010"),
+        Severity.WARNING: (checks.WARNING, "fltr.W010"),
+        Severity.NOTE: (checks.INFO, "fltr.I010"),
+    }[finding.severity]
+    return CheckMessage(
+        level,
+        f"{finding.object}: expected {finding.expected or 'nothing'}, found "
+        f"{finding.found or 'nothing'}. {finding.meaning}",
+        hint=f"manage.py verify_schema --database {alias} --sql",
+        obj=f"database {alias!r}, {finding.id}",
+        id=id_,
+    )

@@ -108,8 +108,7 @@ def test_it_lets_a_role_sign_users_up_that_may_not_touch_credits(databases: Data
         databases.execute("auth", f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-@pytest.mark.django_db(databases=["auth"], transaction=True)
-def test_it_deletes_a_user_whose_credits_name_the_users_own_team() -> None:
+def test_it_deletes_a_user_whose_credits_name_the_users_own_team(databases: Databases) -> None:
     team = TeamFactory.create()
     owner = team.owner
     assert owner is not None

@@ -542,11 +542,15 @@ class Migration(migrations.Migration):
         ),
         run_sql_file(
             __file__,
+            "0001_open_credit_account.sql",
+            "DROP FUNCTION public.open_credit_account(text)",
+        ),
+        run_sql_file(
+            __file__,
             "0001_signup_credits.sql",
             """
             DROP TRIGGER users_open_credit_account ON public.users;
             DROP FUNCTION public.users_open_credit_account();
-            DROP FUNCTION public.open_credit_account(text);
             """,
         ),
     ]

@@ -1,79 +1,117 @@
-"""Read what a live database holds from pg_catalog, in one pipelined round trip.
+"""Read what a live database holds from pg_catalog, in one round trip.
 
 PostgreSQL 15 to 18 give the same facts for the same schema.
 """
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .facts import (
-    KINDS,
-    TRACKING_TABLES,
-    Catalog,
-    Check,
-    Column,
-    DisabledForeignKeyTriggers,
-    Fact,
-    ForeignKey,
-    Function,
-    Index,
-    Key,
-    Policy,
-    Rule,
-    Sequence,
-    Table,
-    Trigger,
-    Type,
+from .facts import KINDS, TRACKING_TABLES, Catalog, Fact, Other, Setting, Table
+from .queries import queries
+from .rows import (
+    UTC,
+    Rows,
+    Usual,
+    columns,
+    constraints,
+    grants,
+    indexes,
+    schemas,
+    tables,
+    triggers,
+    types_and_functions,
 )
 
 # Milliseconds a catalog query may take or wait; a catalog of 5,000 tables takes about a second.
 TIMEOUT = 30_000
+# Constants in defaults and checks are printed by these, which a role or a database may have set.
+PRINTING = (
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL DateStyle = 'ISO, MDY'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+    "SET LOCAL extra_float_digits = 1",
+    "SET LOCAL bytea_output = 'hex'",
+    "SET LOCAL quote_all_identifiers = off",
+    "SET LOCAL jit = off",
+)
 
 
-def read(connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = ()) -> Catalog:
+def read(
+    connection: BaseDatabaseWrapper, contract_tables: Iterable[str] = (), timeout: int | None = None
+) -> Catalog:
     """Read the facts of schema ``public``; needs no right but CONNECT.
 
-    One consistent snapshot, read-only, one round trip. Inside a transaction it sees what that has
-    done, and leaves it as it was. ``contract_tables`` are compared even where a tracking program
-    keeps them. Raises django.db.Error when the server cannot answer.
+    As ``read_from`` on the connection's own transaction: inside one it sees what that has done,
+    and leaves it as it was. Raises django.db.Error when the server cannot answer.
     """
-    raw: psycopg.Connection[Any] = connection.connection
-    nested = connection.in_atomic_block
-    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
-        with raw.pipeline():
-            cursor.execute(
-                "SAVEPOINT read_catalog"
-                if nested
-                else "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-            )
-            # An empty search_path makes the server print every name with its schema.
-            cursor.execute(
-                "SELECT set_config('search_path', '', true), set_config('lock_timeout', %s, true),"
-                " set_config('statement_timeout', %s, true)",
-                [str(TIMEOUT), str(TIMEOUT)],
-            )
-            cursors = [
-                psycopg.Cursor(raw).execute(query)
-                for query in _queries(raw.info.server_version // 10000)
-            ]
-            cursor.execute("ROLLBACK TO SAVEPOINT read_catalog" if nested else "ROLLBACK")
-        rows = [each.fetchall() for each in cursors]
-    tracking = TRACKING_TABLES - frozenset(contract_tables)
-    facts, other_schemas, time_zone = _facts(rows)
-    return Catalog(
-        facts=tuple(sorted(_without(facts, tracking), key=_sort_key)),
-        tracking_tables=tuple(
-            sorted(fact.table for fact in facts if type(fact) is Table and fact.table in tracking)
-        ),
-        other_schemas=other_schemas,
-        time_zone=time_zone,
-    )
+    with connection.wrap_database_errors:
+        return read_from(
+            connection.connection, contract_tables, timeout, nested=connection.in_atomic_block
+        )
+
+
+def read_from(
+    raw: psycopg.Connection[Any],
+    contract_tables: Iterable[str] = (),
+    timeout: int | None = None,
+    nested: bool = False,
+) -> Catalog:
+    """Read the facts of schema ``public`` over a psycopg connection.
+
+    One consistent snapshot, read-only, one round trip. ``contract_tables`` are compared even where
+    a tracking program keeps them; ``timeout`` is in milliseconds, ``TIMEOUT`` by default. Raises
+    psycopg.Error.
+    """
+    wanted = queries(raw.info.server_version // 10000)
+    milliseconds = timeout or TIMEOUT
+    statements = [
+        "SAVEPOINT read_catalog"
+        if nested
+        else "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        # An empty search_path makes the server print every name with its schema.
+        "SET LOCAL search_path = ''",
+        f"SET LOCAL lock_timeout = {milliseconds:d}",
+        f"SET LOCAL statement_timeout = {milliseconds:d}",
+        *PRINTING,
+        *list(wanted.values())[:-1],
+        "SET LOCAL TimeZone TO DEFAULT",
+        wanted["surroundings"],
+        "ROLLBACK TO SAVEPOINT read_catalog" if nested else "ROLLBACK",
+    ]
+    rows: Rows = {}
+    names = iter(wanted)
+    with psycopg.Cursor(raw) as cursor, _left_clean(raw, nested):
+        # One message of several statements: a pipeline costs a plan's description more for each.
+        cursor.execute("; ".join(statements), prepare=False)
+        more: bool | None = True
+        while more:
+            if cursor.description:
+                rows[next(names)] = cursor.fetchall()
+            more = cursor.nextset()
+    with _uncollected():
+        return _catalog(rows, TRACKING_TABLES - frozenset(contract_tables))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects that all stay, without looking among them for cycles again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager
@@ -87,306 +125,68 @@ def _left_clean(raw: psycopg.Connection[Any], nested: bool) -> Iterator[None]:
         raise
 
 
-def _without(facts: list[Fact], tracking: frozenset[str]) -> Iterator[Fact]:
-    return (fact for fact in facts if fact.table not in tracking)
-
-
-def _sort_key(fact: Fact) -> tuple[Any, ...]:
-    return (KINDS.index(type(fact)), fact.identity, repr(fact))
-
-
-def _queries(major: int) -> tuple[str, ...]:
-    enforced = "con.conenforced" if major >= 18 else "true"
-    return (
-        f"""
-        SELECT c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.relreplident,
-               array(SELECT i.inhparent::regclass::text FROM pg_inherits i
-                     WHERE i.inhrelid = c.oid ORDER BY i.inhseqno),
-               CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
-        FROM pg_class c {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind IN ('r', 'p', 'f', 'v', 'm') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
-               pg_get_expr(d.adbin, d.adrelid), a.attidentity, a.attgenerated,
-               CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END
-        FROM pg_class c
-        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        JOIN pg_type t ON t.oid = a.atttypid
-        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind IN ('r', 'p', 'f') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, con.contype, con.conname, con.condeferrable, con.condeferred,
-               con.convalidated, {enforced}, pg_get_expr(con.conbin, con.conrelid),
-               con.confrelid::regclass::text, con.confdeltype, con.confupdtype, con.confmatchtype,
-               CASE WHEN con.contype IN ('f', 'x') THEN array(
-                   SELECT a.attname::text FROM unnest(con.conkey) WITH ORDINALITY k (number, place)
-                   JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                   ORDER BY k.place) END,
-               CASE WHEN con.contype = 'f' THEN array(
-                   SELECT a.attname::text FROM unnest(con.confkey) WITH ORDINALITY k (number, place)
-                   JOIN pg_attribute a ON a.attrelid = con.confrelid AND a.attnum = k.number
-                   ORDER BY k.place) END,
-               array(SELECT a.attname::text FROM unnest(con.confdelsetcols) AS k (number)
-                     JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = k.number
-                     ORDER BY a.attname),
-               CASE WHEN con.contype = 'x' THEN pg_get_constraintdef(con.oid) END
-        FROM pg_constraint con JOIN pg_class c ON c.oid = con.conrelid
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND con.contype IN ('c', 'f', 'x') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, i.relname,
-               substring(pg_get_indexdef(x.indexrelid) FROM ' USING (.*)$'),
-               x.indisunique, x.indisprimary, x.indisvalid AND x.indisready,
-               coalesce(con.condeferrable, false), con.contype IS NOT DISTINCT FROM 'x'
-        FROM pg_index x
-        JOIN pg_class c ON c.oid = x.indrelid
-        JOIN pg_class i ON i.oid = x.indexrelid
-        LEFT JOIN pg_constraint con ON con.conindid = x.indexrelid AND con.contype IN ('p', 'u', 'x')
-        {IN_PUBLIC.format("c.relnamespace")} {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, t.tgname, t.tgisinternal, t.tgenabled,
-               substring(pg_get_triggerdef(t.oid) FROM '( (?:BEFORE|AFTER|INSTEAD OF) .*)$')
-        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND (NOT t.tgisinternal OR t.tgenabled <> 'O') {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, r.rulename, pg_get_ruledef(r.oid)
-        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-        {IN_PUBLIC.format("c.relnamespace")}
-          AND r.rulename <> '_RETURN' {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT c.relname, p.polname, p.polcmd, p.polpermissive,
-               array(SELECT coalesce(r.rolname::text, 'public') FROM unnest(p.polroles) AS k (role)
-                     LEFT JOIN pg_roles r ON r.oid = k.role ORDER BY 1),
-               pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)
-        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-        {IN_PUBLIC.format("c.relnamespace")} {NOT_OF_EXTENSION.format("c")}
-        """,
-        f"""
-        SELECT p.proname, pg_get_function_identity_arguments(p.oid),
-               coalesce(pg_get_function_result(p.oid), ''), l.lanname,
-               coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), p.prosecdef,
-               coalesce(p.proconfig, '{{}}'), p.provolatile, p.proisstrict
-        FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
-        {IN_PUBLIC.format("p.pronamespace")}
-          AND p.prokind IN ('f', 'p') {NOT_OF_EXTENSION.format("p")}
-        """,
-        f"""
-        SELECT c.relname FROM pg_class c {IN_PUBLIC.format("c.relnamespace")}
-          AND c.relkind = 'S' {NOT_OF_EXTENSION.format("c")}
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                          AND d.objid = c.oid AND d.deptype IN ('a', 'i'))
-        """,
-        f"""
-        SELECT t.typname, t.typtype,
-               CASE t.typtype
-                   WHEN 'e' THEN (SELECT string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
-                                  FROM pg_enum e WHERE e.enumtypid = t.oid)
-                   WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod)
-                   ELSE '' END
-        FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
-        {IN_PUBLIC.format("t.typnamespace")} {NOT_OF_EXTENSION.format("t")}
-          AND (t.typtype IN ('e', 'd', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
-        """,
-        r"""
-        SELECT n.nspname FROM pg_namespace n
-        WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname NOT IN ('information_schema', 'public')
-          AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.deptype = 'e'
-                          AND d.classid = 'pg_namespace'::regclass AND d.objid = n.oid)
-        ORDER BY 1
-        """,
-        "SELECT coalesce((SELECT split_part(setting, '=', 2)"
-        " FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,"
-        " unnest(s.setconfig) AS setting WHERE d.datname = current_database() AND s.setrole = 0"
-        " AND lower(setting) LIKE 'timezone=%'), '')",
-    )
-
-
-IN_PUBLIC = "WHERE {} = (SELECT oid FROM pg_namespace WHERE nspname = 'public')"
-NOT_OF_EXTENSION = (
-    "AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = {0}.tableoid"
-    " AND e.objid = {0}.oid AND e.deptype = 'e')"
-)
-
-RELATION_TYPES = {
-    "r": "table",
-    "p": "partitioned table",
-    "f": "foreign table",
-    "v": "view",
-    "m": "materialized view",
-}
-PERSISTENCE = {"p": "permanent", "u": "unlogged", "t": "temporary"}
-REPLICA_IDENTITY = {"d": "default", "n": "nothing", "f": "full", "i": "index"}
-ACTIONS = {
-    "a": "NO ACTION",
-    "r": "RESTRICT",
-    "c": "CASCADE",
-    "n": "SET NULL",
-    "d": "SET DEFAULT",
-}
-MATCHES = {"s": "SIMPLE", "f": "FULL", "p": "PARTIAL"}
-ENABLED = {"O": "enabled", "D": "disabled", "R": "on replicas only", "A": "always"}
-IDENTITY = {"": None, "a": "always", "d": "by default"}
-VOLATILITY = {"i": "immutable", "s": "stable", "v": "volatile"}
-TYPE_TYPES = {"e": "enum", "d": "domain of", "r": "range", "c": "composite"}
-
-
-def _facts(rows: list[list[Any]]) -> tuple[list[Fact], tuple[str, ...], str]:
-    """The queries' rows as facts, in the order of ``_queries``."""
-    (
-        relations,
-        columns,
-        constraints,
-        indexes,
-        triggers,
-        rules,
-        policies,
-        functions,
-        sequences,
-        types,
-        schemas,
-        time_zone,
-    ) = rows
+def _catalog(rows: Rows, tracking: frozenset[str]) -> Catalog:
+    ((*classes, time_zone, database, database_owner),) = rows["surroundings"]
+    extension_objects, foreign = _without_extensions(rows, *classes)
+    owner = _usual_owner(rows["relations"], database_owner)
+    usual = Usual(owner)
     facts: list[Fact] = [
-        Table(
-            table=name,
-            type=RELATION_TYPES[kind],
-            persistence=PERSISTENCE[persistence],
-            row_security=row_security,
-            replica_identity=REPLICA_IDENTITY[replica_identity],
-            inherits=tuple(parents),
-            definition=definition and _squeezed(definition),
-        )
-        for name, kind, persistence, row_security, replica_identity, parents, definition in relations
+        Setting("", "TimeZone", "UTC" if time_zone.upper() in UTC else time_zone),
+        *schemas(rows, usual),
+        *types_and_functions(rows, usual),
+        *tables(rows, usual),
+        *columns(rows, usual),
+        *constraints(rows),
+        *indexes(rows),
+        *triggers(rows),
+        *grants(rows, usual),
+        *(Other("", *words) for _, _, *words in rows["others"]),
     ]
-    for table, name, type_, not_null, expression, identity, generated, collation in columns:
-        facts.append(
-            Column(
-                table=table,
-                name=name,
-                type=type_,
-                nullable=not not_null,
-                default=None if generated else expression,
-                identity_kind=IDENTITY[identity],
-                generated=expression if generated else None,
-                collation=collation,
-            )
-        )
-    facts += [_constraint(*row) for row in constraints]
-    for table, name, definition, unique, primary, valid, deferrable, exclusion in indexes:
-        if unique:
-            facts.append(
-                Key(
-                    table=table,
-                    definition=definition,
-                    primary=primary,
-                    valid=valid,
-                    deferrable=deferrable,
-                    name=name,
-                )
-            )
-        elif not exclusion:
-            facts.append(Index(table=table, definition=definition, valid=valid, name=name))
-    enforcement_off = {table for table, _, internal, _, _ in triggers if internal}
-    facts += [DisabledForeignKeyTriggers(table=table) for table in enforcement_off]
-    facts += [
-        Trigger(table=table, name=name, definition=definition.strip(), enabled=ENABLED[enabled])
-        for table, name, internal, enabled, definition in triggers
-        if not internal
-    ]
-    facts += [
-        Rule(table=table, name=name, definition=_squeezed(text)) for table, name, text in rules
-    ]
-    for table, name, command, permissive, roles, using, check in policies:
-        kind = "permissive" if permissive else "restrictive"
-        definition = f"{kind} for {command} to {', '.join(roles)} using {using} check {check}"
-        facts.append(Policy(table=table, name=name, definition=definition))
-    for (
-        name,
-        arguments,
-        returns,
-        language,
-        body,
-        security_definer,
-        settings,
-        volatility,
-        strict,
-    ) in functions:
-        facts.append(
-            Function(
-                table="",
-                name=name,
-                arguments=arguments,
-                returns=returns,
-                language=language,
-                body=body.strip(),
-                security_definer=security_definer,
-                settings=tuple(sorted(settings)),
-                volatility=VOLATILITY[volatility],
-                strict=strict,
-            )
-        )
-    facts += [Sequence(table="", name=name) for (name,) in sequences]
-    facts += [
-        Type(table="", name=name, definition=f"{TYPE_TYPES[kind]} {definition}".strip())
-        for name, kind, definition in types
-    ]
-    return facts, tuple(name for (name,) in schemas), time_zone[0][0]
-
-
-def _constraint(
-    table: str,
-    kind: str,
-    name: str,
-    deferrable: bool,
-    deferred: bool,
-    valid: bool,
-    enforced: bool,
-    expression: str,
-    target: str,
-    on_delete: str,
-    on_update: str,
-    match: str,
-    columns: list[str],
-    target_columns: list[str],
-    delete_columns: list[str],
-    definition: str,
-) -> Fact:
-    if kind != "f":
-        # An exclusion constraint refuses rows as a check does, and its definition says which.
-        return Check(
-            table=table,
-            expression=definition if kind == "x" else expression,
-            valid=valid,
-            enforced=enforced,
-            name=name,
-        )
-    rule = ACTIONS[on_delete] + (f" ({', '.join(delete_columns)})" if delete_columns else "")
-    return ForeignKey(
-        table=table,
-        columns=tuple(columns),
-        target=target.removeprefix("public."),
-        target_columns=tuple(target_columns),
-        on_delete=rule,
-        on_update=ACTIONS[on_update],
-        match=MATCHES[match],
-        deferrable=(
-            "DEFERRABLE INITIALLY " + ("DEFERRED" if deferred else "IMMEDIATE")
-            if deferrable
-            else "NOT DEFERRABLE"
+    left_out = tracking | foreign
+    groups: dict[type[Fact], list[Fact]] = {kind: [] for kind in KINDS}
+    for fact in facts:
+        if fact.table not in left_out:
+            groups[type(fact)].append(fact)
+    # Stable, whatever the order of the server's rows: by identity, and equal things by name.
+    for kind, group in groups.items():
+        group.sort(key=attrgetter(*kind.key, "name" if hasattr(kind, "name") else "table"))
+    kept = chain.from_iterable(groups.values())
+    return Catalog(
+        facts=tuple(kept),
+        tracking_tables=tuple(
+            sorted(fact.table for fact in facts if type(fact) is Table and fact.table in tracking)
         ),
-        valid=valid,
-        enforced=enforced,
-        name=name,
+        extension_objects=extension_objects,
+        owner=owner,
+        database=database,
     )
 
 
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
+def _without_extensions(
+    rows: Rows, classes: int, functions: int, types: int, schemas: int
+) -> tuple[int, frozenset[str]]:
+    """Take what belongs to an extension out of the rows; how much it is, and which tables."""
+    members = set(rows["extension_members"])
+    if not rows["extensions"]:
+        return 0, frozenset()
+    for name, catalog in (
+        ("functions", functions),
+        ("types", types),
+        ("schemas", schemas),
+        ("sequences", classes),
+    ):
+        rows[name] = [row for row in rows[name] if (catalog, row[0]) not in members]
+    rows["others"] = [row for row in rows["others"] if row[:2] not in members]
+    tables = frozenset(row[1] for row in rows["relations"] if (classes, row[0]) in members)
+    rows["relations"] = [row for row in rows["relations"] if row[1] not in tables]
+    return len(members), tables
+
+
+def _usual_owner(relations: list[tuple[Any, ...]], database_owner: str) -> str:
+    owners = Counter(row[-1] for row in relations)
+    most = max(owners.values(), default=0)
+    return min(
+        (owner for owner, count in owners.items() if count == most),
+        key=lambda owner: (owner != database_owner, owner),
+        default=database_owner,
+    )

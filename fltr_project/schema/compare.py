@@ -1,372 +1,249 @@
 """Compare a live catalog with the contract, by structure: what is missing, differs or is too much.
 
-Severities (design.md, decision 7): an error when something of the contract is missing or differs,
-or when something extra changes what a statement accepts, stores, returns or deletes; a warning when
-something extra only costs speed, space or tidiness; a note when the effect is the same.
+How bad a difference is and what it means stands in ``rules``; what counts as the same thing in other
+words stands in ``equivalences``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
-from . import aside
+from . import rules
+from .describe import describe, slug
+from .equivalences import EQUIVALENCES, PAIRINGS
+from .expressions import canonical
 from .facts import (
     KINDS,
     Catalog,
     Check,
-    Column,
-    DisabledForeignKeyTriggers,
     Fact,
     ForeignKey,
-    Function,
     Index,
     Key,
-    Policy,
-    Rule,
     Table,
     Trigger,
-    Type,
 )
-from .facts import (
-    Sequence as SequenceFact,
-)
+from .findings import Difference, Finding, Sides
+from .rules import Severity, Verdict
+
+__all__ = ["Difference", "Finding", "Severity", "compare", "counts", "differences", "worst"]
 
 
-class Severity(StrEnum):
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One difference: ``expected`` and ``found`` are None for what should not be or is not there."""
-
-    id: str
-    severity: Severity
-    kind: str
-    object: str
-    expected: str | None
-    found: str | None
-    meaning: str
-
-
-# What an extra thing of a kind does to the statements of clients.
-EXTRA: dict[type[Fact], tuple[Severity, str]] = {
-    Table: (Severity.ERROR, "Programs may read or write it in place of the table they mean."),
-    Column: (Severity.ERROR, "Programs may keep their data in it, where nobody else looks."),
-    Key: (Severity.ERROR, "It refuses rows that the contract accepts."),
-    Check: (Severity.ERROR, "It refuses rows that the contract accepts."),
-    ForeignKey: (Severity.ERROR, "It refuses rows, or deletes them, where the contract does not."),
-    DisabledForeignKeyTriggers: (
-        Severity.ERROR,
-        "Foreign keys of the table are not enforced: orphans can be written and stay.",
-    ),
-    Index: (Severity.WARNING, "It costs time on every write."),
-    Trigger: (Severity.ERROR, "It runs on writes that the contract leaves alone."),
-    Rule: (Severity.ERROR, "It rewrites statements, so that they do something else."),
-    Policy: (Severity.ERROR, "It hides or refuses rows for some roles."),
-    Function: (Severity.WARNING, "Nothing of the contract calls it."),
-    SequenceFact: (Severity.WARNING, "Nothing of the contract uses it."),
-    Type: (Severity.WARNING, "Nothing of the contract uses it."),
-}
-
-MISSING: dict[type[Fact], str] = {
-    Table: "Programs that use it fail.",
-    Column: "Statements that name it fail.",
-    Key: "Rows that must be unique can be written twice.",
-    Check: "Rows with values that the contract refuses can be written.",
-    ForeignKey: "Rows can point at nothing, and deleting the parent leaves them behind.",
-    Index: "Queries and cascades over these columns read the whole table.",
-    Trigger: "What it does on every write no longer happens.",
-    Function: "Triggers and programs that call it fail.",
-}
-
-
-def compare(expected: Catalog, found: Catalog, elsewhere: Sequence[str] = ()) -> list[Finding]:
+def compare(
+    expected: Catalog, found: Catalog, elsewhere: Mapping[str, str] | None = None
+) -> list[Finding]:
     """The differences of a live catalog from the contract, worst first; empty when there are none.
 
-    Pure. ``elsewhere`` are the tables that the contract of the other database holds, so that one of
-    them standing here is named as such.
+    Pure. ``elsewhere`` says which tables the contract of another database holds, and its name, so
+    that one of them standing here is named as such.
     """
-    findings: list[Finding] = []
-    missing_tables = set(_names(expected)) - set(_names(found))
-    extra_tables = set(_names(found)) - set(_names(expected))
-    for kind in KINDS:
-        # A table's own parts are not news where the whole table is missing or extra.
-        wanted = [fact for fact in expected.of(kind) if _is_news(fact, missing_tables)]
-        there = [fact for fact in found.of(kind) if _is_news(fact, extra_tables)]
-        findings += _compare_kind(wanted, there, elsewhere)
-    findings += _compare_surroundings(expected, found)
+    return [difference.finding for difference in differences(expected, found, elsewhere)]
+
+
+def differences(
+    expected: Catalog, found: Catalog, elsewhere: Mapping[str, str] | None = None
+) -> list[Difference]:
+    """As ``compare``, with the facts behind each finding."""
+    here = _Comparison(expected, found, elsewhere or {})
+    results = here.run()
+    for equivalence in EQUIVALENCES.values():
+        results = equivalence(results, here)
+    severities = list(Severity)
     return sorted(
-        findings, key=lambda each: (list(Severity).index(each.severity), each.object, each.id)
+        results,
+        key=lambda each: (
+            severities.index(each.finding.severity),
+            each.finding.object,
+            each.finding.id,
+        ),
     )
 
 
-def _names(catalog: Catalog) -> Iterator[str]:
-    return (table.table for table in catalog.of(Table))
+class _Comparison(Sides):
+    def __init__(self, expected: Catalog, found: Catalog, elsewhere: Mapping[str, str]) -> None:
+        super().__init__(expected, found, elsewhere)
+        wanted = {fact.table: fact for fact in self.expected[Table]}
+        there = {fact.table: fact for fact in self.found[Table]}
+        # A table's own parts are no news where it is missing, extra, or something else: a view.
+        shared = wanted.keys() & there.keys()
+        swapped = {name for name in shared if wanted[name].type != there[name].type}
+        self._silent = swapped | (wanted.keys() ^ there.keys())
+
+    def run(self) -> list[Difference]:
+        results: list[Difference] = []
+        for kind in KINDS:
+            expected, found = self.expected[kind], self.found[kind]
+            if expected == found:
+                if kind in NAMED:
+                    results += self._names(zip(expected, found, strict=True))
+                continue
+            if self._silent and kind is not Table:
+                expected = [fact for fact in expected if fact.table not in self._silent]
+                found = [fact for fact in found if fact.table not in self._silent]
+            results += self._kind(expected, found)
+        return results
+
+    def _kind(self, expected: list[Any], found: list[Any]) -> Iterator[Difference]:
+        same, pairs, missing, extra = self._paired(expected, found)
+        yield from self._names(same)
+        for want, have in pairs:
+            yield from self._different(want, have)
+        for want in missing:
+            if verdict := _verdict(want, "missing", want, None):
+                yield _difference(verdict, rules.rule_id(type(want), "missing"), want, None)
+        for have in extra:
+            if verdict := _verdict(have, "extra", None, have):
+                yield _difference(verdict, rules.rule_id(type(have), "extra"), None, have)
+
+    def _paired(self, expected: list[Any], found: list[Any]) -> tuple[list[Any], ...]:
+        """Pair equal facts first, then those that ``PAIRINGS`` take for the same thing."""
+        same, unmatched, left = _match(expected, found, lambda fact: fact)
+        pairs: list[tuple[Any, Any]] = []
+        for pairing in PAIRINGS.values():
+            if not unmatched or not left:
+                break
+            more, unmatched, left = _match(unmatched, left, self._keyed(pairing))
+            pairs += more
+        return same, pairs, unmatched, left
+
+    def _keyed(self, pairing: Callable[[Any, Sides], Any]) -> Callable[[Any], Any]:
+        return lambda fact: pairing(fact, self)
+
+    def _names(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[Difference]:
+        for want, have in pairs:
+            if type(want) not in NAMED or "names" not in SAME_EFFECT:
+                continue
+            if want.name != have.name and want.name and have.name:
+                yield _note("names", want, have, want.name, have.name)
+            elif isinstance(want, Key) and want.constraint != have.constraint:
+                spelling = {True: "a constraint", False: "an index"}
+                yield _note(
+                    "names", want, have, spelling[want.constraint], spelling[have.constraint]
+                )
+
+    def _different(self, want: Fact, have: Fact) -> Iterator[Difference]:
+        verdicts: list[tuple[Verdict, str]] = []
+        respelled = []
+        for name in COMPARED[type(want)]:
+            wanted, there = getattr(want, name), getattr(have, name)
+            if wanted == there:
+                continue
+            if name in RESPELLABLE and self._is_same(want, wanted, there):
+                respelled.append(name)
+            elif verdict := _verdict(want, name, want, have):
+                verdicts.append((verdict, name))
+        if verdicts:
+            severities = list(Severity)
+            verdict, name = min(verdicts, key=lambda each: severities.index(each[0].severity))
+            changed = tuple(name for _, name in verdicts)
+            yield _difference(verdict, rules.rule_id(type(want), name), want, have, changed)
+        elif respelled and "spelling" in SAME_EFFECT:
+            expected, found = (describe(fact, respelled) for fact in (want, have))
+            yield _note("spelling", want, have, expected, found)
+        else:
+            yield from self._names([(want, have)])
+
+    def _is_same(self, fact: Fact, wanted: str | None, there: str | None) -> bool:
+        if wanted is None or there is None:
+            return False
+        types = self.types[fact.table]
+        return canonical(wanted, types) == canonical(there, types)
 
 
-def _is_news(fact: Fact, tables: set[str]) -> bool:
-    return isinstance(fact, Table) or fact.table not in tables
+def _match(
+    expected: Sequence[Any], found: Sequence[Any], by: Callable[[Any], Any]
+) -> tuple[list[tuple[Any, Any]], list[Any], list[Any]]:
+    """Pair facts of the same key, each once; those whose key is None stay alone."""
+    waiting: dict[Any, list[Any]] = {}
+    for have in found:
+        waiting.setdefault(by(have), []).append(have)
+    pairs, unmatched = [], []
+    for want in expected:
+        key = by(want)
+        candidates = waiting.get(key) if key is not None else None
+        if candidates:
+            # Of several that are equal, the one of the same name.
+            same = (
+                place
+                for place, have in enumerate(candidates)
+                if len(candidates) > 1 and getattr(have, "name", "") == getattr(want, "name", "")
+            )
+            pairs.append((want, candidates.pop(next(same, 0))))
+        else:
+            unmatched.append(want)
+    return pairs, unmatched, [have for candidates in waiting.values() for have in candidates]
 
 
-def _compare_kind(
-    expected: Sequence[Fact], found: Sequence[Fact], elsewhere: Sequence[str]
-) -> Iterator[Finding]:
-    pairs, missing, extra = _paired(expected, found)
-    for want, have in pairs:
-        if want != have:
-            yield _different(want, have)
-    for want in missing:
-        yield _missing(want)
-    for have in extra:
-        yield _extra(have, expected, elsewhere)
-
-
-def _paired[F: Fact](
-    expected: Sequence[F], found: Sequence[F]
-) -> tuple[list[tuple[F, F]], list[F], list[F]]:
-    """Pair equal facts first, then those of one identity, then those of one table and name."""
-    pairs: list[tuple[F, F]] = []
-    wanted, there = list(expected), list(found)
-    for same in (_itself, _identity, _name):
-        by_key: dict[Any, list[F]] = {}
-        for have in there:
-            by_key.setdefault(same(have), []).append(have)
-        unpaired = []
-        for want in wanted:
-            key = same(want)
-            candidates = by_key.get(key) if key is not None else None
-            if candidates:
-                pairs.append((want, candidates.pop(0)))
-            else:
-                unpaired.append(want)
-        wanted = unpaired
-        there = [have for candidates in by_key.values() for have in candidates]
-    return pairs, wanted, there
-
-
-def _itself(fact: Fact) -> Any:
-    return fact
-
-
-def _identity(fact: Fact) -> Any:
-    return fact.identity
-
-
-def _name(fact: Fact) -> Any:
-    """Only where structure fails: a check or index of the same name is the same one, changed."""
-    return (fact.table, fact.name) if isinstance(fact, Key | Check | Index) else None
-
-
-def _different(want: Fact, have: Fact) -> Finding:
-    changed = [
+# The fields of each kind that say how a thing is, in their order.
+COMPARED: dict[type[Fact], tuple[str, ...]] = {
+    kind: tuple(
         item.name
-        for item in fields(want)
-        if item.compare and getattr(want, item.name) != getattr(have, item.name)
-    ]
-    severity, meaning = _meaning_of_difference(want, have, changed)
-    return Finding(
-        id=f"{_slug(want)}-differs",
-        severity=severity,
-        kind=want.kind,
-        object=want.object,
-        expected=_describe(want, changed),
-        found=_describe(have, changed),
-        meaning=meaning,
+        for item in fields(kind)
+        if item.compare
+        and item.name != "table"
+        and (item.name not in kind.key or item.name in {"definition", "expression"})
     )
+    for kind in KINDS
+}
 
 
-def _missing(want: Fact) -> Finding:
-    meaning = MISSING.get(type(want), "Something of the contract is not there.")
-    if isinstance(want, ForeignKey):
-        meaning = (
-            f"{want.table} can name a row of {want.target} that does not exist, and deleting one "
-            f"from {want.target} leaves its {want.table} behind."
-        )
-    if isinstance(want, Trigger):
-        meaning = "Users who sign up get no credits from the database."
-    return Finding(
-        id=f"{_slug(want)}-missing",
-        severity=Severity.ERROR,
-        kind=want.kind,
-        object=want.object,
-        expected=_describe(want),
-        found=None,
-        meaning=meaning,
+def _verdict(fact: Fact, on: str, want: Fact | None, have: Fact | None) -> Verdict | None:
+    judge = rules.RULES.get((type(fact), on))
+    return judge(want, have) if judge else None
+
+
+def _difference(
+    verdict: Verdict, rule: str, want: Any, have: Any, changed: tuple[str, ...] = ()
+) -> Difference:
+    fact = want or have
+    ending = "differs" if want and have else "missing" if want else "unexpected"
+    finding = Finding(
+        id=f"{slug(fact)}-{ending}",
+        severity=verdict.severity,
+        kind=fact.type if isinstance(fact, Table) and fact.is_view else fact.kind,
+        object=fact.object,
+        expected=describe(want, changed) if want else None,
+        found=describe(have, changed) if have else None,
+        meaning=verdict.meaning,
     )
+    return Difference(finding, rule, want, have, changed)
 
 
-def _extra(have: Fact, expected: Sequence[Fact], elsewhere: Sequence[str]) -> Finding:
-    severity, meaning = EXTRA[type(have)]
-    if isinstance(have, Table):
-        if have.type in {"view", "materialized view"}:
-            severity, meaning = Severity.WARNING, "Nothing of the contract reads it."
-        elif have.table in elsewhere:
-            meaning = "It belongs to the other database: programs that read it here see other data."
-    if isinstance(have, ForeignKey | Key | Check) and any(
-        want.identity == have.identity and want == have for want in expected
-    ):
-        severity, meaning = (
-            Severity.WARNING,
-            "It repeats one of the contract and costs every write.",
-        )
-    return Finding(
-        id=f"{_slug(have)}-unexpected",
-        severity=severity,
-        kind=have.kind,
-        object=have.object,
-        expected=None,
-        found=_describe(have),
-        meaning=meaning,
-    )
+def _note(rule: str, want: Fact, have: Fact, expected: str, found: str) -> Difference:
+    verdict = Verdict(Severity.NOTE, SAME_EFFECT[rule])
+    difference = _difference(verdict, rule, want, have)
+    finding = replace(difference.finding, id=f"{slug(want)}-{rule}", expected=expected, found=found)
+    return replace(difference, finding=finding)
 
 
-def _meaning_of_difference(want: Fact, have: Fact, changed: list[str]) -> tuple[Severity, str]:
-    """What the difference does, for the kinds whose difference is an error in most ways."""
-    if isinstance(want, ForeignKey) and isinstance(have, ForeignKey):
-        return _meaning_of_foreign_key(want, have, changed)
-    if isinstance(want, Column) and isinstance(have, Column):
-        return _meaning_of_column(want, have, changed)
-    if isinstance(want, Key | Index) and "valid" in changed:
-        return Severity.ERROR, "The server does not use it: it was left half built."
-    if changed == ["deferrable"] and isinstance(want, Key):
-        return Severity.WARNING, "It is checked at another moment of the transaction."
-    if changed == ["replica_identity"]:
-        return Severity.WARNING, "Logical replication sends other columns for updates and deletes."
-    if isinstance(want, Trigger) and "enabled" in changed:
-        return Severity.ERROR, "It does not run for everybody: what it does may not happen."
-    if isinstance(want, Check) and ("valid" in changed or "enforced" in changed):
-        return Severity.ERROR, "Rows that break it may be there, or may still be written."
-    meanings = {
-        Table: "It stores or shows its rows in another way.",
-        Key: "It promises uniqueness of something else.",
-        Check: "It accepts and refuses other rows.",
-        Index: "Queries that need the contract's index cannot use this one.",
-        Trigger: "It runs at other moments or does something else.",
-        Function: "Callers get another result than the contract's.",
-    }
-    return Severity.ERROR, meanings.get(type(want), "It is not what the contract says.")
-
-
-def _meaning_of_foreign_key(
-    want: ForeignKey, have: ForeignKey, changed: list[str]
-) -> tuple[Severity, str]:
-    if "target" in changed or "target_columns" in changed:
-        return (
-            Severity.ERROR,
-            f"{want.table} accepts only rows that {have.target} knows, not those of {want.target}.",
-        )
-    if "on_delete" in changed:
-        consequences = {
-            "CASCADE": f"removes its {want.table} with it",
-            "SET NULL": f"leaves its {want.table} without it",
-            "NO ACTION": f"fails while {want.table} name it",
-            "RESTRICT": f"fails at once while {want.table} name it",
-        }
-        now = consequences.get(have.on_delete, f"does {have.on_delete} on its {want.table}")
-        return Severity.ERROR, f"Deleting a row of {want.target} {now}."
-    if "valid" in changed or "enforced" in changed:
-        return Severity.ERROR, f"Rows of {want.table} that point at nothing may be there."
-    if changed == ["deferrable"]:
-        if want.deferrable == "DEFERRABLE INITIALLY DEFERRED":
-            return Severity.NOTE, "It is checked earlier in the transaction than Django's own keys."
-        return Severity.WARNING, "It is checked at another moment of the transaction."
-    return Severity.ERROR, "It matches or follows its target in another way."
-
-
-def _meaning_of_column(want: Column, have: Column, changed: list[str]) -> tuple[Severity, str]:
-    if "type" in changed:
-        return Severity.ERROR, "Clients read and write another type than they declare."
-    if "nullable" in changed:
-        if have.nullable:
-            return Severity.ERROR, "It can hold NULL, which programs do not expect."
-        return Severity.ERROR, "Rows without a value, which the contract allows, are refused."
-    if changed == ["default"] and want.default is None:
-        return Severity.WARNING, "A statement that leaves it out stores a value instead of NULL."
-    if "default" in changed:
-        if have.default is None and not want.nullable:
-            return Severity.ERROR, "A client that leaves it out is refused."
-        return Severity.ERROR, "A client that leaves it out stores another value."
-    return Severity.ERROR, "It is computed or sorted in another way."
-
-
-def _compare_surroundings(expected: Catalog, found: Catalog) -> Iterator[Finding]:
-    if found.time_zone.upper() != "UTC":
-        yield Finding(
-            id="time-zone-differs",
-            severity=Severity.WARNING,
-            kind="setting",
-            object="TimeZone of the database",
-            expected="UTC",
-            found=found.time_zone or "the server's",
-            meaning="A client that does not set its own TimeZone may store local time as UTC.",
-        )
-    for schema in found.other_schemas:
-        if schema == "drizzle":
-            # Where Drizzle keeps its record unless told otherwise: known, and harmless.
-            continue
-        waiting = aside.is_aside(schema)
-        yield Finding(
-            id=f"schema-{schema}-unexpected",
-            severity=Severity.NOTE if waiting else Severity.WARNING,
-            kind="schema",
-            object=f"schema {schema}",
-            expected=None,
-            found="a schema",
-            meaning=(
-                "It was set aside by nuke_schema and waits for --undo or --purge."
-                if waiting
-                else "Nothing of the contract is in it."
-            ),
-        )
+NAMED: tuple[type[Fact], ...] = (Key, Check, ForeignKey, Index, Trigger)
+RESPELLABLE = frozenset({"default", "generated", "expression"})
+# What a difference of no effect means, by the rule that found it so.
+SAME_EFFECT = {
+    "names": "It does the same under another name, or as an index in place of a constraint.",
+    "spelling": "It says the same in other words.",
+}
 
 
 def counts(catalog: Catalog) -> dict[str, int]:
-    """How many things of each kind were compared, tracking tables among the tables."""
+    """How many things of each kind were compared; what is known and left out is counted too."""
     totals = Counter(fact.plural for fact in catalog.facts)
     totals["tables"] = len(catalog.tables)
-    return {kind.plural: totals[kind.plural] for kind in KINDS if totals[kind.plural]}
+    totals["views"] = sum(table.is_view for table in catalog.of(Table))
+    shown = {
+        kind.plural: totals[kind.plural] for kind in KINDS if totals[kind.plural] or kind is Table
+    }
+    more = {
+        "views": totals["views"],
+        "tracking tables": len(catalog.tracking_tables),
+        "extension objects": catalog.extension_objects,
+    }
+    return {**shown, **{name: count for name, count in more.items() if count}}
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:
     present = {finding.severity for finding in findings}
     return next((severity for severity in Severity if severity in present), None)
-
-
-def _describe(fact: Fact, changed: Sequence[str] = ()) -> str:
-    """The fact in the words of SQL where they exist, cut down to what differs."""
-    if isinstance(fact, ForeignKey) and set(changed) <= {"target", "target_columns", "on_delete"}:
-        return f"references {fact.rule}"
-    if isinstance(fact, Column) and not changed:
-        null = "NULL" if fact.nullable else "NOT NULL"
-        default = f" DEFAULT {fact.default}" if fact.default else ""
-        return f"{fact.type} {null}{default}"
-    if isinstance(fact, Table) and not changed:
-        return fact.type
-    if isinstance(fact, Key | Index | Trigger | Policy | Type | Rule) and not changed:
-        return fact.definition
-    if isinstance(fact, Check) and not changed:
-        return fact.expression
-    if not changed:
-        return fact.kind
-    return ", ".join(f"{name.replace('_', ' ')} {_value(getattr(fact, name))}" for name in changed)
-
-
-def _value(value: Any) -> str:
-    words = {True: "yes", False: "no", None: "none"}
-    if isinstance(value, bool) or value is None:
-        return words[value]
-    return ", ".join(value) if isinstance(value, tuple) else " ".join(str(value).split())
-
-
-def _slug(fact: Fact) -> str:
-    """Stable between runs and servers: kind and identity, in letters that a file of ids can hold."""
-    parts = [fact.kind, *(part for part in fact.identity if part)]
-    text = "-".join("-".join(part) if isinstance(part, tuple) else str(part) for part in parts)
-    return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in text.lower()).split())

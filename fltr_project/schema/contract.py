@@ -60,6 +60,7 @@ def _entry(fact: Fact) -> dict[str, Any]:
         item.name: getattr(fact, item.name)
         for item in fields(fact)
         if not (item.name == "table" and not fact.table)
+        and (item.compare or item.name in {"name", "constraint"})
         and (item.default is MISSING or getattr(fact, item.name) != item.default)
     }
 

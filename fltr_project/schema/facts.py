@@ -1,18 +1,22 @@
 """What a database can hold, as facts: one frozen dataclass a kind of thing.
 
 A fact says what a thing is and does, in the server's own canonical words; names of constraints and
-indexes are carried along but take no part in its identity. Facts of one kind with equal identity
-are the same thing.
+indexes are carried along but take no part in comparison. Facts of one kind with equal identity are
+the same thing. Who owns a thing is told relative to the rest: the role that owns most of the
+database is "", so that a contract fits every server.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 # Records of what migrations ran, kept by the programs themselves. They are counted, never compared;
 # `__drizzle_migrations` is not among them where the contract has it as a table of its own.
 TRACKING_TABLES = frozenset({"django_migrations", "__drizzle_migrations", "alembic_version"})
+# Where Drizzle keeps its record unless told otherwise.
+TRACKING_SCHEMAS = frozenset({"drizzle"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,118 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Schema(Fact):
+    """A schema; ``table`` is empty. ``public`` is one of the contract's."""
+
+    kind, plural = "schema", "schemas"
+    key = ("name",)
+    name: str
+    owner: str = ""
+    tables: int = field(default=0, compare=False)
+
+    @property
+    def object(self) -> str:
+        return f"schema {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension(Fact):
+    """An installed extension; ``table`` is empty."""
+
+    kind, plural = "extension", "extensions"
+    key = ("name",)
+    name: str
+
+    @property
+    def object(self) -> str:
+        return f"extension {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Type(Fact):
+    """An enum, domain, composite or range type; ``table`` is empty."""
+
+    kind, plural = "type", "types"
+    key = ("name",)
+    name: str
+    # As in CREATE TYPE or CREATE DOMAIN after the name and AS.
+    definition: str
+    owner: str = ""
+
+    @property
+    def object(self) -> str:
+        return f"type {self.name}"
+
+    @property
+    def is_domain(self) -> bool:
+        return not self.definition.startswith(("ENUM (", "RANGE (", "("))
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Fact):
+    """A sequence that no column owns; ``table`` is empty."""
+
+    kind, plural = "sequence", "sequences"
+    key = ("name",)
+    name: str
+    # As in CREATE SEQUENCE after the name.
+    definition: str = ""
+    owner: str = ""
+
+    @property
+    def object(self) -> str:
+        return f"sequence {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function(Fact):
+    """A function or procedure; ``table`` is empty."""
+
+    kind, plural = "function", "functions"
+    key = ("name", "arguments")
+    name: str
+    arguments: str
+    returns: str
+    language: str
+    body: str
+    security_definer: bool = False
+    settings: tuple[str, ...] = ()
+    volatility: str = "volatile"
+    strict: bool = False
+    parallel: str = "unsafe"
+    leakproof: bool = False
+    # The arguments with their defaults, where there are any.
+    defaults: str = ""
+    # An SQL body as the server parsed it, rather than a string it keeps.
+    parsed: bool = False
+    owner: str = ""
+
+    @property
+    def object(self) -> str:
+        return f"function {self.name}({self.arguments})"
+
+
+@dataclass(frozen=True, slots=True)
 class Table(Fact):
     kind, plural = "table", "tables"
     # table, partitioned table, foreign table, view, materialized view
     type: str
     persistence: str = "permanent"
     row_security: bool = False
+    force_row_security: bool = False
     replica_identity: str = "default"
     inherits: tuple[str, ...] = ()
+    # PARTITION BY of a parent, FOR VALUES of a partition.
+    partition_key: str | None = None
+    partition_bound: str | None = None
+    options: tuple[str, ...] = ()
     # Of a view.
     definition: str | None = None
+    owner: str = ""
+
+    @property
+    def is_view(self) -> bool:
+        return self.type in {"view", "materialized view"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +162,16 @@ class Column(Fact):
     type: str
     nullable: bool
     default: str | None = None
+    # always, by default, or serial: a default from a sequence that the column owns
     identity_kind: str | None = None
     generated: str | None = None
+    virtual: bool = False
     collation: str | None = None
+    not_null_valid: bool = True
+    # Of the column's own sequence, as in CREATE SEQUENCE after the name.
+    sequence: str | None = None
+    sequence_name: str | None = field(default=None, compare=False)
+    not_null_name: str | None = field(default=None, compare=False)
 
     @property
     def object(self) -> str:
@@ -75,26 +188,32 @@ class Key(Fact):
     definition: str
     primary: bool
     valid: bool = True
-    deferrable: bool = False
+    deferrable: str = "NOT DEFERRABLE"
+    constraint: bool = field(default=True, compare=False)
     name: str = field(default="", compare=False)
 
     @property
     def object(self) -> str:
-        return f"{'primary key' if self.primary else 'unique'} of {self.table} {_columns(self)}"
+        word = "primary key" if self.primary else "unique"
+        return f"{word} of {self.table} {without_method(self.definition)}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Check(Fact):
+    """A check or exclusion constraint: both refuse rows."""
+
     kind, plural = "check", "checks"
     key = ("table", "expression")
+    # Of an exclusion constraint all of its definition.
     expression: str
     valid: bool = True
     enforced: bool = True
+    no_inherit: bool = False
     name: str = field(default="", compare=False)
 
     @property
     def object(self) -> str:
-        return f"check of {self.table} {self.expression}"
+        return f"check of {self.table} {self.expression}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +241,23 @@ class ForeignKey(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class DisabledTrigger(Fact):
+    """One of PostgreSQL's own triggers behind a constraint, where somebody turned it off."""
+
+    kind, plural = "constraint trigger", "constraint triggers"
+    key = ("table", "constraint", "function")
+    constraint: str
+    # Which part of the work it does: RI_FKey_check_ins and the like.
+    function: str
+    enabled: str
+    name: str = field(default="", compare=False)
+
+    @property
+    def object(self) -> str:
+        return f"{self.function} of {self.table} for {self.constraint}"
+
+
+@dataclass(frozen=True, slots=True)
 class Index(Fact):
     kind, plural = "index", "indexes"
     key = ("table", "definition")
@@ -131,7 +267,7 @@ class Index(Fact):
 
     @property
     def object(self) -> str:
-        return f"index of {self.table} {_columns(self)}"
+        return f"index of {self.table} {without_method(self.definition)}, {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +278,12 @@ class Trigger(Fact):
     # As in CREATE TRIGGER after the name: timing, events, WHEN, function.
     definition: str
     enabled: str = "enabled"
+    # A constraint trigger, whose definition says when it is checked.
+    constraint: bool = field(default=False, compare=False)
 
     @property
     def object(self) -> str:
         return f"trigger {self.name} of {self.table}"
-
-
-@dataclass(frozen=True, slots=True)
-class DisabledForeignKeyTriggers(Fact):
-    """The triggers inside PostgreSQL that enforce foreign keys, where somebody turned them off."""
-
-    kind, plural = "foreign key enforcement", "foreign key enforcements"
-
-    @property
-    def object(self) -> str:
-        return f"foreign keys of {self.table}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +292,7 @@ class Rule(Fact):
     key = ("table", "name")
     name: str
     definition: str
+    enabled: str = "enabled"
 
     @property
     def object(self) -> str:
@@ -176,6 +304,7 @@ class Policy(Fact):
     kind, plural = "policy", "policies"
     key = ("table", "name")
     name: str
+    # As in CREATE POLICY after the table's name.
     definition: str
 
     @property
@@ -184,78 +313,86 @@ class Policy(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Function(Fact):
-    """A function or procedure; ``table`` is empty."""
+class Grants(Fact):
+    """How far the rights of one role on one thing are from what its creation gives."""
 
-    kind, plural = "function", "functions"
-    key = ("name", "arguments")
-    name: str
-    arguments: str
-    returns: str
-    language: str
-    body: str
-    security_definer: bool = False
-    settings: tuple[str, ...] = ()
-    volatility: str = "volatile"
-    strict: bool = False
+    kind, plural = "grant", "grants"
+    key = ("on", "role")
+    # As in GRANT after ON: TABLE public.users; columns are in the privileges, as GRANT has them.
+    on: str
+    # PUBLIC, or a role; "" is the role that owns most of the database.
+    role: str
+    granted: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
 
     @property
     def object(self) -> str:
-        return f"function {self.name}({self.arguments})"
+        return f"grants on {self.on.lower()} to {self.role or 'the owner'}"
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence(Fact):
-    """A sequence that no column owns; ``table`` is empty."""
+class Other(Fact):
+    """What has no kind of its own here: operators, collations, statistics, event triggers."""
 
-    kind, plural = "sequence", "sequences"
-    key = ("name",)
+    kind, plural = "other object", "other objects"
+    key = ("type", "name")
+    type: str
     name: str
+    definition: str = ""
 
     @property
     def object(self) -> str:
-        return f"sequence {self.name}"
+        return f"{self.type} {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Type(Fact):
-    """An enum, domain, composite or range type; ``table`` is empty."""
+class Setting(Fact):
+    """A setting of the database that changes what clients read; ``table`` is empty."""
 
-    kind, plural = "type", "types"
+    kind, plural = "setting", "settings"
     key = ("name",)
     name: str
-    definition: str
+    value: str
 
     @property
     def object(self) -> str:
-        return f"type {self.name}"
+        return f"{self.name} of the database"
 
 
+# In an order in which they can be made, one after the other.
 KINDS: tuple[type[Fact], ...] = (
+    Setting,
+    Schema,
+    Extension,
+    Type,
+    Sequence,
+    Function,
     Table,
     Column,
     Key,
     Check,
     ForeignKey,
-    DisabledForeignKeyTriggers,
+    DisabledTrigger,
     Index,
     Trigger,
     Rule,
     Policy,
-    Function,
-    Sequence,
-    Type,
+    Grants,
+    Other,
 )
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The facts of schema ``public``, with the tracking tables and the other schemas by name."""
+    """The facts of a database: what schema ``public`` holds, and what stands beside it."""
 
     facts: tuple[Fact, ...]
     tracking_tables: tuple[str, ...] = ()
-    other_schemas: tuple[str, ...] = ()
-    time_zone: str = "UTC"
+    # Things that belong to an extension, which are its own business.
+    extension_objects: int = 0
+    # For statements of repair: who owns most of it, and what it is called.
+    owner: str = ""
+    database: str = ""
 
     def of[F: Fact](self, kind: type[F]) -> tuple[F, ...]:
         return tuple(fact for fact in self.facts if isinstance(fact, kind))
@@ -267,6 +404,15 @@ class Catalog:
         return tuple(sorted({*own, *self.tracking_tables}))
 
 
-def _columns(fact: Key | Index) -> str:
+def without_method(definition: str) -> str:
     """``btree (user_id, created_at)`` reads better without the usual method."""
-    return fact.definition.removeprefix("btree ")
+    return definition.removeprefix("btree ")
+
+
+_PLAIN = re.compile(r'^btree \(((?:"?\w+"?(?:, )?)+)\)(?: WHERE .*)?$')
+
+
+def plain_columns(definition: str) -> tuple[str, ...] | None:
+    """The columns of an index of plain columns, ascending; None for every other index."""
+    match = _PLAIN.match(definition)
+    return tuple(match.group(1).split(", ")) if match else None

@@ -1,46 +1,83 @@
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from auth_app import smoke
+from auth_app import smoke, smoke_race
+from fltr_project.errors import CannotRun
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+
+# Consumes whose time is taken.
+CONSUMES = 200
 
 
 class Command(SchemaCommand):
     help = (
-        "Proves on the live database that sign-up, spending, refusing, refunding and deleting work, "
-        "inside one transaction that is rolled back: it leaves no trace. Exits 0 when every check "
-        "passes, 1 when one fails, 2 when it could not run."
+        "Proves on the live database that every guard of the credit ledger is there, enabled and "
+        "refuses what it must, and that sign-up, spending, refunds, replays and limits work, inside "
+        "one transaction that is rolled back: it leaves no trace. Exits 0 when every check passes, "
+        "1 when one fails, 2 when it could not run."
     )
     examples = """\
   manage.py smoke_credits
+  manage.py smoke_credits --concurrency 16   and let 16 clients drain one account
   manage.py smoke_credits --format json
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_format(parser)
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            default=0,
+            metavar="N",
+            help="also let N clients spend one account at once; that commits, with a marked user "
+            "whom it removes again",
+        )
 
-    def handle(self, **options: Any) -> None:
+    def handle(self, concurrency: int, **options: Any) -> None:
+        if concurrency < 0 or concurrency == 1:
+            raise CannotRun(
+                f"--concurrency is {concurrency}. Use 2 clients or more, or leave it out."
+            )
+        start = time.perf_counter()
         target = identify(connect("auth"))
-        result = smoke.run("auth")
+        result = smoke.run("auth", CONSUMES)
+        checks, unchecked = list(result.checks), list(result.unchecked)
+        if concurrency:
+            checks.append(smoke_race.drain(concurrency))
+        else:
+            unchecked.append(
+                "clients at once: that has to commit; add --concurrency N to let N of them race"
+            )
+        elapsed = time.perf_counter() - start
+        failed = sum(not check.ok for check in checks)
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean" if result.ok else "failed",
-                    "exit_code": 0 if result.ok else 1,
+                    "verdict": "failed" if failed else "clean",
+                    "exit_code": 1 if failed else 0,
                     "database": target_json(target),
-                    "checks": [asdict(check) for check in result.checks],
+                    "seconds": round(elapsed, 3),
+                    "checks": [asdict(check) for check in checks],
+                    "unchecked": unchecked,
                 }
             )
         else:
             self.say(f"Credits of {target}")
-            for check in result.checks:
+            width = max(len(check.name) for check in checks)
+            for check in checks:
                 mark = self.style.SUCCESS("[ok]") if check.ok else self.style.ERROR("[!!]")
-                self.say(f"{mark} {check.name:<19} {check.milliseconds:>5} ms  {check.detail}")
-            passed = sum(check.ok for check in result.checks)
-            verdict = f"{passed} of {len(result.checks)} checks passed; everything was rolled back."
-            self.say((self.style.SUCCESS if result.ok else self.style.ERROR)(verdict))
-        self.exit_with(0 if result.ok else 1)
+                self.say(f"{mark} {check.name:<{width}} {check.milliseconds:>5} ms  {check.detail}")
+            for reason in unchecked:
+                self.say(f"{self.style.WARNING('[--]')} not checked: {reason}")
+            verdict = (
+                f"{len(checks) - failed} of {len(checks)} checks passed in {elapsed:.1f} s; "
+                "everything was rolled back"
+                + (", and the user of the race was removed." if concurrency else ".")
+            )
+            self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
+        self.exit_with(1 if failed else 0)

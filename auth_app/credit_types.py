@@ -1,0 +1,135 @@
+"""What the credit ledger says: entries, decisions, summaries, and its refusals.
+
+CreditError
+├── InsufficientCredits
+├── UnknownAccount
+├── KeyReused
+├── LimitReached
+├── NothingToRefund
+└── BalanceOverflow
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+class CreditError(Exception):
+    """A change of credits that was refused; nothing was written."""
+
+
+class InsufficientCredits(CreditError):
+    """The balance is smaller than what was to be spent."""
+
+    def __init__(self, account: str, balance: int, amount: int) -> None:
+        super().__init__(f"{account} has {balance} credits, and {amount} were asked for.")
+        self.balance, self.amount = balance, amount
+
+
+class UnknownAccount(CreditError):
+    """There is no such account, or the user may not use it."""
+
+
+class KeyReused(CreditError):
+    """The idempotency key belongs to another change of this user."""
+
+
+class LimitReached(CreditError):
+    """The API key's daily or monthly limit does not leave that much."""
+
+    def __init__(self, period: str, left: int, amount: int) -> None:
+        super().__init__(
+            f"The API key's {period} limit leaves {left} credits, and {amount} were asked for. "
+            "It counts anew at midnight UTC"
+            + (" of the first day of the month." if period == "monthly" else ".")
+        )
+        self.period, self.left, self.amount = period, left, amount
+
+
+class NothingToRefund(CreditError):
+    """There is no such usage, or not that much of it is left to give back."""
+
+    def __init__(self, transaction_id: str, left: int) -> None:
+        super().__init__(f"Of usage {transaction_id!r} {left} credits are left to refund.")
+        self.left = left
+
+
+class BalanceOverflow(CreditError):
+    """The balance would pass the largest number that the column holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of ``credit_transactions``; amounts in credits, time in UTC."""
+
+    id: str
+    user_id: str
+    team_id: str | None
+    amount: int
+    type: str
+    operation: str | None
+    resource_id: str | None
+    api_key_id: str | None
+    metadata: Any
+    created_at: datetime
+    payer: str
+    # The payer's balance with this amount in it; None where another client wrote the row.
+    balance_after: int | None
+    refund_of: str | None
+    idempotency_key: str | None
+    # Whether this call found the row by its idempotency key instead of writing it.
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """One consume of a batch, with the arguments of ``consume``."""
+
+    user_id: str
+    amount: int
+    operation: str
+    resource_id: str | None = None
+    team_id: str | None = None
+    api_key: str | None = None
+    metadata: Any = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one consume of a batch.
+
+    ``verdict`` is done, replayed, insufficient, unknown_account, key_reused, daily_limit,
+    monthly_limit or invalid; ``balance`` the account's after it, or what was too small.
+    """
+
+    spend: Spend
+    verdict: str
+    balance: int | None
+    transaction_id: str | None
+    created_at: datetime | None
+
+    @property
+    def ok(self) -> bool:
+        return self.verdict in {"done", "replayed"}
+
+
+@dataclass(frozen=True, slots=True)
+class OperationUsage:
+    operation: str | None
+    consumes: int
+    # Credits, both positive.
+    spent: int
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """What a user spent in a span of time, from whatever balance; amounts positive, in credits."""
+
+    spent: int
+    refunded: int
+    granted: int
+    operations: tuple[OperationUsage, ...]

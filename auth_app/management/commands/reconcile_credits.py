@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from auth_app import reconcile
+from fltr_project.management.base import SchemaCommand, target_json
+from fltr_project.postgres.target import connect, identify
+
+WORDS = {"user": "user", "team": "team", "api_key": "API key of user"}
+
+
+class Command(SchemaCommand):
+    help = (
+        "Compares every balance (users, teams, API keys) with the sum of its ledger and lists those "
+        "that drift, and users without a credit account. Reads only, unless --repair is given. "
+        "Exits 0 when all agree or were repaired, 1 when some do not, 2 when it could not look."
+    )
+    examples = """\
+  manage.py reconcile_credits
+  manage.py reconcile_credits --repair     write a correcting row for each balance that drifts
+  manage.py reconcile_credits --format json
+"""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        self.add_format(parser)
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="write one correcting transaction for each balance that drifts, and open missing "
+            "accounts; never edits a balance or a row",
+        )
+
+    def handle(self, repair: bool, **options: Any) -> None:
+        target = identify(connect("auth"))
+        accounts = reconcile.count_accounts()
+        self.say(f"Credits of {target}")
+        unopened = []
+        for user_id in reconcile.open_accounts() if repair else reconcile.users_without_account():
+            unopened.append(user_id)
+            opened = "opened now" if repair else "so every consume is refused"
+            self.say(f"{self.style.WARNING('no account')} user {user_id!r}, {opened}")
+        found = []
+        for drift in reconcile.repair() if repair else reconcile.drifts():
+            found.append(drift)
+            self.say(f"{self.style.ERROR('drift')} {_sentence(drift, repair)}")
+        left = [drift for drift in found if drift.repaired_by is None]
+        exit_code = 1 if left or (unopened and not repair) else 0
+        if self.format == "json":
+            self.print_json(
+                {
+                    "verdict": "drift" if exit_code else "clean",
+                    "exit_code": exit_code,
+                    "database": target_json(target),
+                    "accounts": accounts,
+                    "users_without_account": unopened,
+                    "repaired": repair,
+                    "drifts": [_json(drift) for drift in found],
+                }
+            )
+        else:
+            agree = accounts + (len(unopened) if repair else 0) - len(left)
+            verdict = f"{agree} of {agree + len(left)} balances agree with their ledgers."
+            self.say((self.style.ERROR if exit_code else self.style.SUCCESS)(verdict))
+            if exit_code and not repair:
+                self.say("Write the correcting rows with `manage.py reconcile_credits --repair`.")
+        self.exit_with(exit_code)
+
+
+def _sentence(drift: reconcile.Drift, repair: bool) -> str:
+    # The key of a pool may be a secret; its user is not.
+    account = drift.owner if drift.payer == "api_key" else drift.account
+    text = (
+        f"{WORDS[drift.payer]} {account!r}: balance {drift.balance}, ledger {drift.ledger}, "
+        f"difference {drift.difference:+d}"
+    )
+    if drift.repaired_by is not None:
+        return f"{text}, corrected by {drift.repaired_by}"
+    return f"{text}, not repaired: no user owns it" if repair else text
+
+
+def _json(drift: reconcile.Drift) -> dict[str, Any]:
+    account = drift.account if drift.payer != "api_key" else f"{drift.account[:8]}..."
+    return {**asdict(drift), "account": account, "difference": drift.difference}

@@ -1,0 +1,268 @@
+"""What `smoke_credits` checks of the ledger's functions: arithmetic, refusals, replays, refunds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db import Error as DatabaseError
+from django.db import transaction
+
+from . import credits as ledger
+from . import reconcile
+from .models import User
+from .smoke_live import MARK, Live, NotChecked, Wrong, email, expect, expect_account, refused
+
+# Milliseconds that adding up the whole ledger may take here.
+RECONCILE_TIMEOUT = 3_000
+
+UNCHECKED = (
+    "TRUNCATE of credit_transactions: trying it would lock the table for everybody; that its "
+    "trigger is there and enabled is checked",
+    "the UTC boundary of limits: that takes a clock at midnight; the counters' arithmetic is "
+    "checked with yesterday's date in them",
+)
+
+
+@contextmanager
+def raises(live: Live, error: type[ledger.CreditError], what: str) -> Iterator[None]:
+    try:
+        with transaction.atomic(using=live.using):
+            yield
+    except error:
+        return
+    raise Wrong(f"{what} is accepted")
+
+
+def _sign_up_by_orm(live: Live) -> str:
+    user = User.objects.using(live.using).create(name=MARK, email=email())
+    return expect_account(live, user.pk) + ", not two"
+
+
+def _arithmetic(live: Live) -> str:
+    user_id = live.user(100)
+    expect(
+        "100 + 50", ledger.grant(user_id, 50, operation=MARK, using=live.using).balance_after, 150
+    )
+    entry = ledger.consume(user_id, 30, operation=MARK, metadata={"a": [1]}, using=live.using)
+    expect("150 - 30", (entry.balance_after, entry.amount, entry.metadata), (120, -30, {"a": [1]}))
+    expect("120 - 120", _consume(live, user_id, 120), 0)
+    expect("the stored balance", ledger.balance(user_id, using=live.using), 0)
+    summed = live.value(
+        "SELECT sum(amount) FROM public.credit_transactions WHERE user_id = %s", user_id
+    )
+    expect("the sum of the ledger", summed, 0)
+    return "100 + 50 - 30 - 120 = 0, and the ledger adds up"
+
+
+def _consume(live: Live, user_id: str, amount: int, **options: Any) -> int | None:
+    entry = ledger.consume(user_id, amount, operation=MARK, using=live.using, **options)
+    return entry.balance_after
+
+
+def _insufficient_user(live: Live) -> str:
+    return _insufficient(live, live.user(10), {})
+
+
+def _insufficient_team(live: Live) -> str:
+    user_id = live.user(100)
+    return _insufficient(live, user_id, {"team_id": live.team(user_id, 10)})
+
+
+def _insufficient_key(live: Live) -> str:
+    user_id = live.user(100)
+    return _insufficient(live, user_id, {"api_key": live.key(user_id, 10)})
+
+
+def _insufficient(live: Live, user_id: str, payer: dict[str, str]) -> str:
+    with raises(live, ledger.InsufficientCredits, "11 of 10 credits"):
+        _consume(live, user_id, 11, **payer)
+    with refused(live, "LC001", "11 of 10 credits by SQL"):
+        live.execute(
+            "SELECT public.consume_credits(%s, 11, 'smoke', NULL, %s, %s)",
+            *(user_id, payer.get("team_id"), payer.get("api_key")),
+        )
+    expect("the balance after it", ledger.balance(user_id, **payer, using=live.using), 10)
+    return "11 of 10: LC001, the balance stays"
+
+
+def _strangers(live: Live) -> str:
+    owner, stranger = live.user(10), live.user(10)
+    with raises(live, ledger.UnknownAccount, "a stranger's consume from a team"):
+        _consume(live, stranger, 1, team_id=live.team(owner, 10))
+    with raises(live, ledger.UnknownAccount, "a stranger's consume with an API key"):
+        _consume(live, stranger, 1, api_key=live.key(owner, 10))
+    with refused(live, "LC002", "a consume of nobody"):
+        live.execute("SELECT public.consume_credits('smoke_credits-nobody', 1, 'smoke')")
+    return "LC002"
+
+
+def _daily_limit(live: Live) -> str:
+    return _limit(live, "daily", "1 day")
+
+
+def _monthly_limit(live: Live) -> str:
+    return _limit(live, "monthly", "1 month")
+
+
+def _limit(live: Live, period: str, span: str) -> str:
+    user_id = live.user()
+    key = live.key(user_id, 10, **{period: 3})
+    _consume(live, user_id, 2, api_key=key)
+    with refused(live, "LC004", f"4 credits with a {period} limit of 3"):
+        live.execute("SELECT public.consume_credits(%s, 2, 'smoke', NULL, NULL, %s)", user_id, key)
+    live.execute(
+        "UPDATE public.api_key_credits SET spent_on = timezone('utc', now()) - %s::interval"
+        " WHERE api_key = %s",
+        *(span, key),
+    )
+    expect(f"the balance {span} later", _consume(live, user_id, 3, api_key=key), 5)
+    return f"2 + 2 with a limit of 3: LC004; {span} later it counts anew"
+
+
+def _amounts(live: Live) -> str:
+    user_id = live.user(10)
+    for amount in ("0", "-5", "NULL"):
+        for call in (
+            f"public.consume_credits(%s, {amount}, 'smoke')",
+            f"public.grant_credits(%s, {amount}, 'bonus', 'smoke')",
+        ):
+            with refused(live, "22023", call):
+                live.execute(f"SELECT {call}", user_id)
+    return "0, -5 and NULL: 22023"
+
+
+def _overflow(live: Live) -> str:
+    user_id = live.user(10)
+    with raises(live, ledger.BalanceOverflow, "a purchase past the largest balance"):
+        ledger.grant(user_id, 2147483640, operation=MARK, using=live.using)
+    with refused(live, "22003", "a purchase past the largest balance"):
+        live.execute("SELECT public.grant_credits(%s, 2147483640, 'bonus', 'smoke')", user_id)
+    expect("the balance after it", ledger.balance(user_id, using=live.using), 10)
+    return "22003, the balance stays"
+
+
+def _replay(live: Live) -> str:
+    user_id = live.user(10)
+    first = ledger.consume(user_id, 3, operation=MARK, idempotency_key="a", using=live.using)
+    again = ledger.consume(user_id, 3, operation=MARK, idempotency_key="a", using=live.using)
+    expect("a repeat", (again.id, again.balance_after, again.replayed), (first.id, 7, True))
+    with refused(live, "LC003", "the same key with another amount"):
+        live.execute(
+            "SELECT public.consume_credits(%s, 4, %s, p_idempotency_key => 'a')", user_id, MARK
+        )
+    with raises(live, ledger.UnknownAccount, "a consume from a team that is not there"):
+        _consume(live, user_id, 1, team_id=f"{MARK}-none", idempotency_key="b")
+    after = _consume(live, user_id, 1, idempotency_key="b")
+    expect("the balance after using the key of a failed call again", after, 6)
+    return "the original again; another amount: LC003; a failed call leaves no key"
+
+
+def _refund(live: Live) -> str:
+    user_id = live.user(10)
+    used = ledger.consume(user_id, 10, operation=MARK, using=live.using)
+    ledger.refund(used.id, 4, using=live.using)
+    with raises(live, ledger.NothingToRefund, "a refund of 7 of the 6 that are left"):
+        ledger.refund(used.id, 7, using=live.using)
+    expect("the balance", ledger.refund(used.id, using=live.using).balance_after, 10)
+    bought = ledger.grant(user_id, 5, operation=MARK, using=live.using)
+    with raises(live, ledger.NothingToRefund, "a refund of a purchase"):
+        ledger.refund(bought.id, using=live.using)
+    with refused(live, "LC005", "a second refund"):
+        live.execute("SELECT public.refund_credits(%s)", used.id)
+    return "4 and 6 of 10 given back, and no more: LC005"
+
+
+def _renewal(live: Live) -> str:
+    user_id = live.user(70)
+    expect(
+        "70 + 50 with a limit of 100",
+        ledger.renew(user_id, 50, limit=100, using=live.using).balance_after,
+        100,
+    )
+    return "70 + 50 with a limit of 100 is 100"
+
+
+def _batch(live: Live) -> str:
+    user_id, stranger = live.user(10), live.user()
+    team_id, key = live.team(user_id, 10), live.key(user_id, 10, daily=3)
+    spends = {
+        "4 of 10": (ledger.Spend(user_id, 4, MARK), "done"),
+        "7 of 6": (ledger.Spend(user_id, 7, MARK), "insufficient"),
+        "6 of 6": (ledger.Spend(user_id, 6, MARK), "done"),
+        "a stranger's with a team": (
+            ledger.Spend(stranger, 1, MARK, team_id=team_id),
+            "unknown_account",
+        ),
+        "a stranger's with an API key": (
+            ledger.Spend(stranger, 1, MARK, api_key=key),
+            "unknown_account",
+        ),
+        "4 with a limit of 3": (ledger.Spend(user_id, 4, MARK, api_key=key), "daily_limit"),
+        "nothing": (ledger.Spend(user_id, 0, MARK), "invalid"),
+    }
+    decisions = ledger.consume_many([spend for spend, _ in spends.values()], using=live.using)
+    for (name, (_, expected)), decision in zip(spends.items(), decisions, strict=True):
+        expect(f"the verdict of {name}", decision.verdict, expected)
+    expect("the balance after it", ledger.balance(user_id, using=live.using), 0)
+    return f"a verdict for each of {len(spends)}, one statement"
+
+
+def _reconciled(live: Live) -> str:
+    live.execute("SELECT set_config('statement_timeout', %s, true)", str(RECONCILE_TIMEOUT))
+    try:
+        with transaction.atomic(using=live.using):
+            found = list(reconcile.drifts(live.using))
+    except DatabaseError as error:
+        if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+            raise
+        raise NotChecked(
+            f"adding up the ledger takes over {RECONCILE_TIMEOUT // 1000} s here; "
+            "run `manage.py reconcile_credits`"
+        ) from error
+    if found:
+        raise Wrong(
+            f"{len(found)} balances drift from their ledgers; "
+            "`manage.py reconcile_credits` lists them"
+        )
+    return "every balance of the database agrees with its ledger"
+
+
+def _latency(live: Live) -> str:
+    user_id = live.user(live.consumes)
+    times = []
+    for _ in range(live.consumes):
+        start = time.perf_counter()
+        _consume(live, user_id, 1)
+        times.append((time.perf_counter() - start) * 1000)
+    expect("the balance after them", ledger.balance(user_id, using=live.using), 0)
+    return f"{live.consumes} consumes, without commit: {percentiles(times)}"
+
+
+def percentiles(milliseconds: Sequence[float]) -> str:
+    ordered = sorted(milliseconds)
+    p50, p99 = (ordered[min(len(ordered) - 1, len(ordered) * n // 100)] for n in (50, 99))
+    return f"p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+
+
+CHECKS: dict[str, Callable[[Live], str]] = {
+    "sign-up by the ORM": _sign_up_by_orm,
+    "arithmetic": _arithmetic,
+    "too much for a user": _insufficient_user,
+    "too much for a team": _insufficient_team,
+    "too much for an API key": _insufficient_key,
+    "strangers' accounts": _strangers,
+    "daily limit": _daily_limit,
+    "monthly limit": _monthly_limit,
+    "amounts below 1": _amounts,
+    "overflow": _overflow,
+    "idempotent replay": _replay,
+    "refunds": _refund,
+    "renewal with rollover": _renewal,
+    "batch": _batch,
+    "reconciliation": _reconciled,
+    "latency": _latency,
+}

@@ -1,0 +1,278 @@
+"""How fast the credit ledger is, against what PostgreSQL can do on the same server.
+
+    python -m bench.credits [--rounds 5] [--seconds 1] [--where DIR]
+
+The floor is pgbench with a prepared statement that does the same work in one CTE. All ways of a cell
+run one after the other in each round, in turn first; a ratio is the median of the rounds' ratios.
+Client and server share this machine's processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench.server import ROOT, migrated
+from fltr_project.postgres import programs
+from fltr_project.postgres.embedded import EmbeddedServer
+
+PGBENCH = programs.find("pgbench", at_least=0)
+USERS, CREDITS, CLIENTS = 10_000, 100_000_000, 8
+FLOOR = r"""
+\set n random(1, :users)
+WITH account AS (
+    UPDATE public.user_credits SET credits = credits - 1, updated_at = timezone('utc', now())
+    WHERE user_id = 'u' || :n AND credits >= 1 RETURNING user_id, credits
+)
+INSERT INTO public.credit_transactions (user_id, amount, type, operation, balance_after)
+SELECT user_id, -1, 'usage', 'bench', credits FROM account RETURNING id, balance_after;
+"""
+SIGN_UP = """
+INSERT INTO public.users (name, email) VALUES ('Bench', gen_random_uuid()::text) RETURNING id;
+"""
+# (users, clients, way, at least so much of the floor)
+CELLS = [
+    (
+        USERS,
+        1,
+        {
+            "consume": 0.65,
+            "consume_unprepared": 0.0,
+            "consume_with_key": 0.0,
+            "for_update": 0.0,
+            "consume_many": 5.0,
+        },
+    ),
+    (
+        USERS,
+        8,
+        {
+            "consume": 0.75,
+            "consume_unprepared": 0.0,
+            "consume_with_key": 0.0,
+            "for_update": 0.0,
+            "consume_many": 5.0,
+        },
+    ),
+    (1, 1, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
+    (1, 8, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
+]
+
+
+class Clients:
+    """Python clients that stay connected between the rounds."""
+
+    def __init__(self, url: str) -> None:
+        environment = {
+            **os.environ,
+            "AUTH_DATABASE_URL": url,
+            "DJANGO_SETTINGS_MODULE": "fltr_project.settings",
+            # With DEBUG Django keeps every statement.
+            "PREPARED_STATEMENTS": "on",
+            "DEBUG": "off",
+            "SECRET_KEY": "bench",
+        }
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.credits_client"],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(CLIENTS)
+        ]
+
+    def rate(self, way: str, users: int, clients: int, seconds: float) -> float:
+        """Credits a second of so many clients together."""
+        running = self.processes[:clients]
+        for process in running:
+            assert process.stdin is not None
+            process.stdin.write(f"{way} {users} {seconds}\n")
+            process.stdin.flush()
+        total = 0.0
+        for process in running:
+            assert process.stdout is not None
+            spent, took = process.stdout.readline().split()
+            total += int(spent) / float(took)
+        return total
+
+    def close(self) -> None:
+        for process in self.processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(30)
+
+
+def pgbench(server: EmbeddedServer, script: str, users: int, clients: int, seconds: float) -> float:
+    """Transactions a second of so many prepared clients."""
+    assert PGBENCH is not None, "there is no pgbench here"
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        Path(file.name).chmod(0o644)
+        output = subprocess.run(
+            [
+                PGBENCH.path,
+                "--no-vacuum",
+                "--protocol=prepared",
+                f"--file={file.name}",
+                f"--define=users={users}",
+                f"--client={clients}",
+                "--jobs=1",
+                f"--time={max(1, round(seconds))}",
+                f"--host={server.socket_directory}",
+                "--username=postgres",
+                "fltr_auth",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    match = re.search(r"tps = ([\d.]+)", output)
+    assert match is not None, output
+    return float(match.group(1))
+
+
+def consumes(server: EmbeddedServer, url: str, rounds: int, seconds: float) -> None:
+    clients = Clients(url)
+    try:
+        for users, number, ways in CELLS:
+            names = ["floor", *ways]
+            rates: dict[str, list[float]] = {name: [] for name in names}
+            for round_ in range(rounds):
+                for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
+                    rates[name].append(
+                        pgbench(server, FLOOR, users, number, seconds)
+                        if name == "floor"
+                        else clients.rate(name, users, number, seconds)
+                    )
+            where = "one account" if users == 1 else f"{users:,} accounts"
+            print(f"\n{where}, {number} client{'s' if number > 1 else ''}")
+            _print(rates, "floor", ways)
+            ratio = _ratio(rates["consume"], rates["for_update"])
+            bar = 3 if number == 1 else 8
+            print(f"  {'consume over for_update':<24} {ratio:>19.2f}  at least {bar}")
+    finally:
+        clients.close()
+
+
+def sign_ups(
+    server: EmbeddedServer, connection: psycopg.Connection[Any], rounds: int, seconds: float
+) -> None:
+    for number in (1, 8):
+        rates: dict[str, list[float]] = {"plain insert": [], "with trigger": []}
+        for _ in range(rounds):
+            for name, state in (("plain insert", "DISABLE"), ("with trigger", "ENABLE")):
+                connection.execute(
+                    f"ALTER TABLE public.users {state} TRIGGER users_open_credit_account".encode()
+                )
+                rates[name].append(pgbench(server, SIGN_UP, 1, number, seconds))
+        print(f"\nsign-up, {number} client{'s' if number > 1 else ''}")
+        _print(rates, "plain insert", {"with trigger": 0.6})
+
+
+def reconciliation(connection: psycopg.Connection[Any], url: str, rounds: int, rows: int) -> None:
+    connection.execute("ALTER TABLE public.credit_transactions DISABLE TRIGGER ALL")
+    have = _value(connection, "SELECT count(*) FROM public.credit_transactions")
+    connection.execute(
+        "INSERT INTO public.credit_transactions (user_id, amount, type, operation)"
+        " SELECT 'u' || (1 + n %% %s), -1, 'usage', 'bench' FROM generate_series(1, %s) n",
+        [USERS, max(0, rows - have)],
+    )
+    connection.execute("ALTER TABLE public.credit_transactions ENABLE TRIGGER ALL")
+    connection.execute(
+        "ALTER TABLE public.credit_transactions"
+        " ENABLE ALWAYS TRIGGER credit_transactions_keep_history,"
+        " ENABLE ALWAYS TRIGGER credit_transactions_keep_all"
+    )
+    connection.execute("VACUUM ANALYZE public.credit_transactions")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fltr_project.settings")
+    os.environ["AUTH_DATABASE_URL"] = url
+    import django
+
+    django.setup()
+    from auth_app import reconcile
+
+    times: dict[str, list[float]] = {"bare sum": [], "sum per user": [], "reconcile": []}
+    drifting = 0
+    for _ in range(rounds):
+        start = time.perf_counter()
+        _value(connection, "SELECT sum(amount) FROM public.credit_transactions")
+        times["bare sum"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        _value(
+            connection,
+            "SELECT count(*) FROM (SELECT user_id, sum(amount) AS total"
+            " FROM public.credit_transactions GROUP BY user_id) s WHERE total = 0",
+        )
+        times["sum per user"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        drifting = sum(1 for _ in reconcile.drifts())
+        times["reconcile"].append(time.perf_counter() - start)
+    count = _value(connection, "SELECT count(*) FROM public.credit_transactions")
+    print(f"\nreconcile, {count:,} rows, {drifting:,} accounts that drift on purpose")
+    for name, each in times.items():
+        print(f"  {name:<24} {statistics.median(each):>8.2f} s")
+
+
+def _print(rates: dict[str, list[float]], base: str, bars: dict[str, float]) -> None:
+    for name, each in rates.items():
+        ratio = _ratio(each, rates[base])
+        bar = f"  at least {bars[name]}" if bars.get(name) else ""
+        print(f"  {name:<24} {statistics.median(each):>9,.0f}/s {ratio:>7.2f}{bar}", flush=True)
+
+
+def _ratio(rates: list[float], base: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(rates, base, strict=True))
+
+
+def _value(connection: psycopg.Connection[Any], query: str) -> Any:
+    row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each way in each round")
+    parser.add_argument("--rows", type=int, default=5_000_000, help="of the reconciled ledger")
+    parser.add_argument("--where", help="a directory on the file system to be measured")
+    parser.add_argument("--only", choices=("consume", "sign-up", "reconcile"))
+    options = parser.parse_args()
+    with (
+        migrated(where=options.where) as (server, url),
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        connection.execute(
+            "INSERT INTO public.users (id, name, email)"
+            " SELECT 'u' || n, 'Bench', 'u' || n FROM generate_series(1, %s) n",
+            [USERS],
+        )
+        connection.execute(
+            "SELECT public.grant_credits(id, %s, 'purchase', 'bench') FROM public.users", [CREDITS]
+        )
+        connection.execute("VACUUM ANALYZE")
+        print(f"load of the machine: {os.getloadavg()[0]:.1f}, processors: {os.cpu_count()}")
+        if options.only in {None, "consume"}:
+            consumes(server, url, options.rounds, options.seconds)
+        if options.only in {None, "sign-up"}:
+            sign_ups(server, connection, options.rounds, options.seconds)
+        if options.only in {None, "reconcile"}:
+            reconciliation(connection, url, options.rounds, options.rows)
+        print(f"\nload of the machine: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

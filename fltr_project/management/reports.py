@@ -1,0 +1,244 @@
+"""A verification for people and for machines: text, JSON, GitHub annotations, JUnit, Markdown.
+
+Pure: each function returns the text of the whole report, the same for the same verification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from django.core.management.color import Style
+
+from fltr_project.schema.compare import Severity
+from fltr_project.schema.facts import KINDS, Catalog, ForeignKey
+from fltr_project.schema.verify import Entry, Verified
+
+from .base import target_json
+
+SINGULAR = {kind.plural: kind.kind for kind in KINDS} | {
+    "views": "view",
+    "tracking tables": "tracking table",
+    "extension objects": "extension object",
+}
+# What every database has, and nobody counts.
+UNREMARKABLE = frozenset({"settings", "schemas"})
+
+
+def document(results: Sequence[Verified], strict: bool) -> dict[str, Any]:
+    """The object of ``--format json``; docs/json/verify_schema.schema.json describes it."""
+    failed = any(result.fails(strict) for result in results)
+    return {
+        "verdict": "drift" if failed else "clean",
+        "exit_code": int(failed),
+        "databases": [
+            {
+                **target_json(result.target),
+                "tables": list(result.catalog.tables),
+                "checked": result.checked,
+                "findings": [_finding(entry) for entry in result.entries],
+                "ignored": [
+                    {"id": each.id, "reason": each.reason, "expires": each.expires}
+                    for each in result.ignored
+                ],
+            }
+            for result in results
+        ],
+    }
+
+
+def _finding(entry: Entry) -> dict[str, Any]:
+    finding = entry.finding
+    return {
+        "id": finding.id,
+        "severity": finding.severity,
+        "kind": finding.kind,
+        "object": finding.object,
+        "expected": finding.expected,
+        "found": finding.found,
+        "meaning": finding.meaning,
+        "repair": list(entry.repair.sql),
+        "destructive": entry.repair.destructive,
+        "objects": list(entry.objects),
+        "ids": list(entry.ids),
+    }
+
+
+def text(results: Sequence[Verified], style: Style, verbosity: int) -> str:
+    """One calm line for a clean database; what is wrong, what it means and how to see the repair."""
+    lines: list[str] = []
+    for result in results:
+        lines += _text(result, style, verbosity)
+    return "\n".join(lines)
+
+
+def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
+    styles = {
+        Severity.ERROR: style.ERROR,
+        Severity.WARNING: style.WARNING,
+        Severity.NOTE: style.NOTICE,
+    }
+    worst = result.worst
+    word = style.ERROR("DRIFT") if worst is Severity.ERROR else style.SUCCESS("ok")
+    yield f"{word} {result.target}: {tally(result)}"
+    if verbosity >= 2:
+        yield from (f"  {line}" for line in listing(result.catalog))
+    for entry in result.entries:
+        finding = entry.finding
+        if finding.severity is Severity.NOTE and verbosity < 2:
+            continue
+        yield f"  {styles[finding.severity](finding.severity)} {finding.object}"
+        if finding.expected is not None:
+            yield f"    expected: {_line(finding.expected)}"
+        yield f"    found:    {_line(finding.found or 'nothing')}"
+        yield f"    {finding.meaning}"
+        if verbosity >= 2:
+            yield f"    id:       {finding.id}"
+            yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
+    notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
+    if notes and verbosity < 2:
+        of_them = "1 note" if notes == 1 else f"{notes} notes"
+        yield f"  {of_them} of no effect (-v2 shows them)"
+    if result.ignored:
+        yield f"  {len(result.ignored)} ignored by decision"
+    if worst in {Severity.ERROR, Severity.WARNING}:
+        yield f"  To repair: manage.py verify_schema --database {result.target.alias} --sql"
+
+
+def tally(result: Verified) -> str:
+    """What was checked, in numbers."""
+    counted = [
+        f"{count} {SINGULAR[kind] if count == 1 else kind}"
+        for kind, count in result.checked.items()
+        if kind not in UNREMARKABLE
+    ]
+    return ", ".join(counted) if result.catalog.tables else "nothing in schema public"
+
+
+def listing(catalog: Catalog) -> list[str]:
+    """The tables and foreign keys, as a person checks them by eye."""
+    keys = [f"{key.object} -> {key.rule}" for key in catalog.of(ForeignKey)]
+    return [f"tables: {', '.join(catalog.tables)}", *keys]
+
+
+def github(results: Sequence[Verified]) -> str:
+    """Workflow commands that GitHub shows beside a pull request."""
+    levels = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+    lines = []
+    for result in results:
+        for entry in result.entries:
+            finding = entry.finding
+            message = (
+                f"{finding.object}: expected {finding.expected or 'nothing'}, "
+                f"found {finding.found or 'nothing'}. {finding.meaning}"
+            )
+            title = f"{result.target.database}: {finding.id}"
+            lines.append(
+                f"::{levels[finding.severity]} title={_property(title)}::{_message(message)}"
+            )
+        if not result.entries:
+            lines.append(f"::notice title={_property(result.target.database)}::{tally(result)}")
+    return "\n".join(lines)
+
+
+def _message(words: str) -> str:
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(words: str) -> str:
+    return _message(words).replace(":", "%3A").replace(",", "%2C")
+
+
+def junit(results: Sequence[Verified], strict: bool) -> str:
+    """One test suite a database: a case a kind that was checked, failing with its findings."""
+    root = ElementTree.Element("testsuites", name="verify_schema")
+    for result in results:
+        suite = ElementTree.SubElement(root, "testsuite", name=result.target.database)
+        failing = {Severity.ERROR, *([Severity.WARNING] if strict else [])}
+        cases = failures = 0
+        kinds = {plural: SINGULAR[plural] for plural in result.checked}
+        found = {entry.finding.kind for entry in result.entries} - set(kinds.values())
+        for plural, kind in [*kinds.items(), *((kind, kind) for kind in sorted(found))]:
+            count = result.checked.get(plural)
+            label = plural if count is None else f"{count} {kind if count == 1 else plural}"
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=f"verify_schema.{result.target.alias}", name=label
+            )
+            cases += 1
+            wrong = [entry for entry in result.entries if entry.finding.kind == kind]
+            serious = [entry for entry in wrong if entry.finding.severity in failing]
+            if serious:
+                failures += 1
+                failure = ElementTree.SubElement(
+                    case, "failure", message=serious[0].finding.object, type="drift"
+                )
+                failure.text = "\n\n".join(_plain(entry) for entry in serious)
+            if others := [entry for entry in wrong if entry not in serious]:
+                out = ElementTree.SubElement(case, "system-out")
+                out.text = "\n\n".join(_plain(entry) for entry in others)
+        suite.set("tests", str(cases))
+        suite.set("failures", str(failures))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _plain(entry: Entry) -> str:
+    finding = entry.finding
+    return (
+        f"{finding.severity}: {finding.object}\nexpected: {finding.expected or 'nothing'}\n"
+        f"found: {finding.found or 'nothing'}\n{finding.meaning}"
+    )
+
+
+def markdown(results: Sequence[Verified], strict: bool) -> str:
+    """A report for a pull request."""
+    lines = []
+    for result in results:
+        verdict = "drift" if result.fails(strict) else "as the contract says"
+        lines += [f"### `{result.target.database}`: {verdict}", "", f"Checked: {tally(result)}."]
+        if result.entries:
+            lines += [
+                "",
+                "| | object | expected | found | what it means |",
+                "|---|---|---|---|---|",
+            ]
+        for entry in result.entries:
+            finding = entry.finding
+            cells = (
+                f"**{finding.severity}**"
+                if finding.severity is Severity.ERROR
+                else str(finding.severity),
+                finding.object,
+                finding.expected or "nothing",
+                finding.found or "nothing",
+                finding.meaning,
+            )
+            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        statements = [
+            statement
+            for entry in result.entries
+            if entry.finding.severity is not Severity.NOTE
+            for statement in entry.repair.sql
+        ]
+        if statements:
+            lines += ["", "<details><summary>Repair</summary>", "", "```sql", *statements, "```"]
+            lines += ["", "</details>"]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _cell(words: str) -> str:
+    return _line(words).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _line(words: str, most: int = 300) -> str:
+    squeezed = " ".join(words.split())
+    return squeezed if len(squeezed) <= most else f"{squeezed[: most - 3]}..."
+
+
+RENDERERS: dict[str, Callable[[Sequence[Verified], bool], str]] = {
+    "github": lambda results, strict: github(results),
+    "junit": junit,
+    "markdown": markdown,
+}

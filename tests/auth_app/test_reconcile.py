@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+from django.db import connections
+
+from auth_app import credits as ledger
+from auth_app import reconcile
+from tests.conftest import ROOT, Databases, Outcome
+
+
+@pytest.fixture
+def filled(databases: Databases) -> Databases:
+    """Two users, a team and an API key that agree with their ledgers."""
+    databases.execute(
+        "auth", "INSERT INTO public.users (id, name, email) VALUES ('u', 'U', 'u'), ('v', 'V', 'v')"
+    )
+    databases.execute(
+        "auth", "INSERT INTO public.teams (id, name, owner_id) VALUES ('t', 'T', 'u')"
+    )
+    databases.execute(
+        "auth", "INSERT INTO public.api_key_credits (api_key, user_id) VALUES ('secret-key', 'u')"
+    )
+    ledger.grant("u", 10, team_id="t", operation="fill")
+    ledger.grant("u", 10, api_key="secret-key", operation="fill")
+    ledger.refund(ledger.consume("u", 5, operation="q").id, 2)
+    return databases
+
+
+def drift(databases: Databases) -> None:
+    for statement in (
+        "UPDATE public.user_credits SET credits = credits + 7 WHERE user_id = 'u'",
+        "UPDATE public.user_credits SET credits = 0 WHERE user_id = 'v'",
+        "UPDATE public.teams SET credits = credits - 1",
+        "UPDATE public.api_key_credits SET credits = credits + 1",
+    ):
+        databases.execute("auth", statement)
+
+
+def test_balances_that_agree_are_clean(filled: Databases, run: Callable[..., Outcome]) -> None:
+    outcome = run("reconcile_credits")
+    assert (outcome.err, outcome.code) == ("", 0)
+    assert "4 of 4 balances agree with their ledgers." in outcome.out
+
+
+def test_drift_is_listed_and_repaired_by_rows(
+    filled: Databases, run: Callable[..., Outcome]
+) -> None:
+    drift(filled)
+    balances = filled.execute("auth", "SELECT user_id, credits FROM public.user_credits ORDER BY 1")
+    outcome = run("reconcile_credits")
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[1:] == [
+        "drift user 'u': balance 104, ledger 97, difference +7",
+        "drift user 'v': balance 0, ledger 100, difference -100",
+        "drift team 't': balance 9, ledger 10, difference -1",
+        "drift API key of user 'u': balance 11, ledger 10, difference +1",
+        "0 of 4 balances agree with their ledgers.",
+        "Write the correcting rows with `manage.py reconcile_credits --repair`.",
+    ]
+    assert run("reconcile_credits", "--repair").code == 0
+    assert run("reconcile_credits").code == 0
+    assert (
+        filled.execute("auth", "SELECT user_id, credits FROM public.user_credits ORDER BY 1")
+        == balances
+    )
+    assert filled.execute(
+        "auth",
+        "SELECT user_id, payer, type, amount, balance_after FROM public.credit_transactions"
+        " WHERE operation = 'reconcile' ORDER BY id",
+    ) == [
+        ("u", "user", "bonus", 7, 104),
+        ("v", "user", "usage", -100, 0),
+        ("u", "team", "usage", -1, 9),
+        ("u", "api_key", "bonus", 1, 11),
+    ]
+
+
+def test_a_user_without_an_account_is_found_and_gets_one(
+    filled: Databases, run: Callable[..., Outcome]
+) -> None:
+    filled.execute("auth", "DELETE FROM public.user_credits WHERE user_id = 'v'")
+    filled.execute("auth", "UPDATE public.user_credits SET credits = 97 WHERE user_id = 'u'")
+    outcome = run("reconcile_credits")
+    assert outcome.code == 1
+    assert "no account user 'v', so every consume is refused" in outcome.out
+    assert run("reconcile_credits", "--repair").code == 0
+    assert ledger.balance("v") == 100
+    assert run("reconcile_credits").code == 0
+
+
+def test_a_team_of_nobody_stays_listed(filled: Databases, run: Callable[..., Outcome]) -> None:
+    filled.execute("auth", "INSERT INTO public.teams (name, credits) VALUES ('Orphan', 5)")
+    outcome = run("reconcile_credits", "--repair")
+    assert outcome.code == 1
+    assert "difference +5, not repaired: no user owns it" in outcome.out
+
+
+def test_repair_looks_again_under_the_lock(filled: Databases) -> None:
+    """A consume that lands between finding a drift and repairing it is not repaired away."""
+    drift(filled)
+    found = list(reconcile.drifts())
+    ledger.consume("u", 3, operation="q")
+    repaired = {each.account: each for each in reconcile.repair()}
+    assert [each.difference for each in found] == [7, -100, -1, 1]
+    assert (repaired["u"].balance, repaired["u"].difference) == (101, 7)
+    assert list(reconcile.drifts()) == []
+
+
+def test_json_says_it_all_and_no_key(filled: Databases, run: Callable[..., Outcome]) -> None:
+    drift(filled)
+    outcome = run("reconcile_credits", "--format", "json")
+    document = json.loads(outcome.out)
+    jsonschema.validate(document, _schema("reconcile_credits"))
+    assert (outcome.code, document["exit_code"], document["verdict"]) == (1, 1, "drift")
+    assert [each["difference"] for each in document["drifts"]] == [7, -100, -1, 1]
+    assert "secret-key" not in outcome.out
+
+
+def test_it_only_reads_without_repair(filled: Databases, run: Callable[..., Outcome]) -> None:
+    drift(filled)
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    assert run("reconcile_credits").code == 1
+    connections["auth"].close()
+
+
+def _schema(command: str) -> dict[str, Any]:
+    path = ROOT / "docs" / "json" / f"{command}.schema.json"
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema

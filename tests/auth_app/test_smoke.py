@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+from django.db import connections, transaction
+
+from auth_app import smoke, smoke_race
+from tests.conftest import ALIASES, ROOT, Databases, Outcome
+
+
+@pytest.fixture
+def lived_in(databases: Databases) -> Databases:
+    """Users, a team and a ledger, as in a database that people use."""
+    databases.execute(
+        "auth",
+        "INSERT INTO public.users (id, name, email)"
+        " SELECT 'u' || n, 'U', 'u' || n FROM generate_series(1, 50) n",
+    )
+    databases.execute("auth", "SELECT public.consume_credits(id, 3, 'q') FROM public.users")
+    databases.execute("auth", "INSERT INTO public.__drizzle_migrations (hash) VALUES ('h')")
+    return databases
+
+
+def content(databases: Databases) -> dict[str, Any]:
+    """Every row of both databases with its physical place, and every sequence's state."""
+    found: dict[str, Any] = {}
+    for alias in ALIASES:
+        relations = databases.execute(
+            alias,
+            "SELECT relname::text, relkind::text FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')",
+        )
+        for name, kind in relations:
+            columns = "ctid::text, xmin::text, t::text" if kind == "r" else "last_value, is_called"
+            found[f"{alias}.{name}"] = databases.execute(
+                alias, f'SELECT {columns} FROM public."{name}" t ORDER BY 1'
+            )
+        found[f"{alias} settings"] = databases.execute(
+            alias,
+            "SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase"
+            " WHERE d.datname = current_database()",
+        )
+    return found
+
+
+def test_it_leaves_no_trace(lived_in: Databases, run: Callable[..., Outcome]) -> None:
+    before = content(lived_in)
+    start = time.perf_counter()
+    outcome = run("smoke_credits")
+    assert time.perf_counter() - start < 5
+    assert (outcome.err, outcome.code) == ("", 0)
+    assert "[!!]" not in outcome.out
+    assert "[--] not checked: TRUNCATE of credit_transactions" in outcome.out
+    assert "[--] not checked: clients at once" in outcome.out
+    assert "checks passed in" in outcome.out
+    assert content(lived_in) == before
+
+
+def test_clients_at_once_drain_an_account_and_leave_no_trace(
+    lived_in: Databases, run: Callable[..., Outcome]
+) -> None:
+    before = content(lived_in)
+    outcome = run("smoke_credits", "--concurrency", "8", "--format", "json")
+    assert outcome.code == 0
+    document = json.loads(outcome.out)
+    jsonschema.validate(
+        document,
+        json.loads((ROOT / "docs" / "json" / "smoke_credits.schema.json").read_text("utf-8")),
+    )
+    assert document["checks"][-1]["detail"].startswith(
+        "120 credits, 160 tries: 120 went through, 40 refused, balance 0; with commit p50 "
+    )
+    assert document["exit_code"] == 0
+    assert content(lived_in) == before
+
+
+def test_a_failing_check_fails_the_command(
+    lived_in: Databases, run: Callable[..., Outcome]
+) -> None:
+    lived_in.execute("auth", "UPDATE public.user_credits SET credits = 5 WHERE user_id = 'u7'")
+    outcome = run("smoke_credits")
+    assert outcome.code == 1
+    assert "1 balances drift from their ledgers" in outcome.out
+
+
+def test_users_of_a_killed_race_are_removed_by_the_next(lived_in: Databases) -> None:
+    lived_in.execute(
+        "auth",
+        "INSERT INTO public.users (id, name, email, created_at) VALUES"
+        " ('old', 'smoke_credits', 'smoke_credits-1@example.invalid', now() - interval '2 hours'),"
+        " ('new', 'smoke_credits', 'smoke_credits-2@example.invalid', now()),"
+        " ('real', 'smoke_credits', 'smokeXcredits-3@example.invalid', now() - interval '1 day')",
+    )
+    assert smoke_race.drain(2).detail.endswith("; removed 1 users of a run that was killed")
+    assert lived_in.execute(
+        "auth", "SELECT id FROM public.users WHERE name = 'smoke_credits' ORDER BY id"
+    ) == [("new",), ("real",)]
+
+
+@pytest.mark.parametrize("clients", ["1", "-1"])
+def test_error_a_race_of_one(
+    databases: Databases, run: Callable[..., Outcome], clients: str
+) -> None:
+    outcome = run("smoke_credits", "--concurrency", clients)
+    assert outcome.code == 2
+    assert f"--concurrency is {clients}. Use 2 clients or more, or leave it out." in outcome.err
+
+
+def test_inside_a_transaction_it_is_a_savepoint(lived_in: Databases) -> None:
+    with transaction.atomic(using="auth"), connections["auth"].cursor() as cursor:
+        cursor.execute("INSERT INTO public.users (id, name, email) VALUES ('mine', 'M', 'm')")
+        result = smoke.run("auth")
+        assert result.ok, result.detail
+        assert result.detail == f"{len(result.checks)} credit checks passed"
+        cursor.execute("SELECT count(*) FROM public.users WHERE id = 'mine'")
+        assert cursor.fetchone() == (1,)
+        cursor.execute("SELECT count(*) FROM public.users")
+        assert cursor.fetchone() == (51,)
+
+
+def test_it_passes_with_another_bonus_and_with_none(databases: Databases) -> None:
+    for bonus in ("0", "2147483647", "7", "not a number"):
+        databases.execute(
+            "auth",
+            f"ALTER DATABASE \"{databases.names['auth']}\" SET fltr.signup_bonus_credits = '{bonus}'",
+        )
+        failed = {check.name for check in smoke.run("auth").checks if not check.ok}
+        assert failed == set(), bonus
+
+
+def test_without_its_tables_it_fails_and_says_so(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute("auth", "DROP TABLE public.credit_transactions CASCADE")
+    outcome = run("smoke_credits")
+    assert outcome.code == 1
+    assert 'relation "public.credit_transactions" does not exist' in outcome.out

@@ -1,0 +1,127 @@
+"""Every kind of drift is found, as what it is and as bad as it is; what is no drift is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from fltr_project.schema import contract
+from fltr_project.schema.compare import COMPARED, Finding, Severity, compare, counts
+from fltr_project.schema.facts import KINDS, Setting
+from fltr_project.schema.rules import RULES
+from tests.conftest import ALIASES
+
+from .conftest import ELSEWHERE, Shared
+from .drift import CHANGED, DRIFT, EXTENSION, SAME, Case, Change
+from .golden import golden, states
+
+
+@contextmanager
+def after(shared: Shared, alias: str, statements: str) -> Iterator[list[Finding]]:
+    """The findings once the statements have run, in a transaction that is rolled back."""
+    connection = shared.open[alias]
+    connection.execute("BEGIN")
+    try:
+        connection.execute(statements)
+        yield compare(contract.load(alias), shared.read(alias), ELSEWHERE[alias])
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("case", DRIFT, ids=lambda case: case.name)
+def test_it_finds(case: Case, shared: Shared) -> None:
+    if shared.open[case.alias].info.server_version < case.since * 10000:
+        with pytest.raises(psycopg.Error), after(shared, case.alias, case.sql):
+            pass
+        return
+    with after(shared, case.alias, case.sql) as findings:
+        assert findings
+        assert findings[0].severity == case.severity, findings
+        assert [
+            finding
+            for finding in findings
+            if finding.severity == case.severity
+            and finding.kind == case.kind
+            and case.object in finding.object
+        ], findings
+        for finding in findings:
+            assert finding.expected != finding.found, finding
+            assert finding.meaning.endswith("."), finding
+        assert len({finding.id for finding in findings}) == len(findings)
+
+
+@pytest.mark.parametrize("change", CHANGED, ids=lambda change: change.name)
+def test_it_finds_what_only_the_expected_database_has(change: Change, shared: Shared) -> None:
+    if shared.open["auth"].info.server_version < change.since * 10000:
+        with pytest.raises(psycopg.Error), after(shared, "auth", change.after):
+            pass
+        return
+    with after(shared, "auth", change.before):
+        expected = shared.read("auth")
+    with after(shared, "auth", change.after):
+        findings = compare(expected, shared.read("auth"))
+    assert findings
+    assert {finding.severity for finding in findings} == {change.severity}
+    assert {finding.kind for finding in findings} == {change.kind}
+    assert change.object in findings[0].object
+
+
+def test_ids_and_rules_are_as_before(shared: Shared) -> None:
+    """The ids stand in files of decisions; see golden.py for how to change them."""
+    made = list(states(shared.open))
+    names = {case.name for case in made}
+    expected = [line for line in golden() if line.partition(":")[0] in names]
+    assert [line for case in made for line in case.lines()] == expected
+
+
+def test_every_field_has_a_rule_and_every_rule_a_field() -> None:
+    needed = {(kind, field) for kind, fields in COMPARED.items() for field in fields}
+    whole = {(kind, on) for kind in KINDS for on in ("missing", "extra") if kind is not Setting}
+    assert set(RULES) == needed | whole
+
+
+@pytest.mark.parametrize(("alias", "name", "sql"), SAME, ids=lambda value: value[:40])
+def test_it_is_silent_about(alias: str, name: str, sql: str, shared: Shared) -> None:
+    with after(shared, alias, sql) as findings:
+        assert [each for each in findings if each.severity is not Severity.NOTE] == []
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_it_finds_nothing_on_a_migrated_database(alias: str, shared: Shared) -> None:
+    with after(shared, alias, "SELECT") as findings:
+        assert findings == []
+
+
+def test_it_counts_what_it_has_checked(shared: Shared) -> None:
+    for alias, tables, keys in (("auth", 11, 9), ("fltr", 4, 2)):
+        with after(shared, alias, "SELECT"):
+            checked = counts(shared.read(alias))
+        assert checked["tables"] == tables
+        assert checked["foreign keys"] == keys
+        assert all(checked.values())
+
+
+def test_it_counts_the_objects_of_extensions_and_leaves_them_alone(shared: Shared) -> None:
+    with after(shared, "auth", EXTENSION) as findings:
+        assert [finding.object for finding in findings] in (
+            ["extension vector"],
+            ["extension pg_trgm"],
+        )
+        assert counts(shared.read("auth"))["extension objects"] > 10
+
+
+def test_it_names_the_database_that_a_table_belongs_to(shared: Shared) -> None:
+    with after(shared, "fltr", "CREATE TABLE users (id text PRIMARY KEY)") as findings:
+        assert [finding.object for finding in findings] == ["users"]
+        assert "users belongs to database auth" in findings[0].meaning
+
+
+def test_a_schema_public_that_was_made_again_gives_nobody_usage(shared: Shared) -> None:
+    with after(shared, "fltr", "DROP SCHEMA public CASCADE; CREATE SCHEMA public") as findings:
+        grants = [finding for finding in findings if finding.kind == "grant"]
+    assert [(finding.object, finding.found) for finding in grants] == [
+        ("grants on schema public to PUBLIC", "REVOKE USAGE")
+    ]

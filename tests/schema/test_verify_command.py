@@ -1,0 +1,411 @@
+"""The command `verify_schema`: its formats, its exit codes, what it may do and what it never does."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from django.db import connections
+
+from fltr_project.errors import CannotRun
+from fltr_project.postgres import addresses
+from fltr_project.schema import catalog, contract, ignore, rules
+from fltr_project.schema.facts import Column, Fact
+from tests.conftest import ROOT, Databases, Outcome
+
+Run = Callable[..., Outcome]
+SCHEMA = json.loads((ROOT / "docs/json/verify_schema.schema.json").read_text())
+DRIFT = (
+    "ALTER TABLE users ADD COLUMN credits integer; DROP INDEX sessions_user_id_idx;"
+    "CREATE VIEW v AS SELECT 1; ALTER INDEX teams_owner_id_idx RENAME TO t"
+)
+
+
+def findings(outcome: Outcome, alias: str = "auth") -> list[dict[str, Any]]:
+    document = json.loads(outcome.out)
+    jsonschema.validate(document, SCHEMA)
+    (found,) = [each["findings"] for each in document["databases"] if each["alias"] == alias]
+    return list(found)
+
+
+def test_clean_databases_are_one_calm_line_each(databases: Databases, run: Run) -> None:
+    outcome = run("verify_schema")
+    assert (outcome.code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("ok ")
+    assert "11 tables" in lines[0]
+    assert "9 foreign keys" in lines[0]
+    assert "4 tables" in lines[1]
+
+
+def test_json_is_as_documented_and_the_same_in_every_run(databases: Databases, run: Run) -> None:
+    databases.execute("auth", DRIFT)
+    first, second = (run("verify_schema", "--format", "json") for _ in range(2))
+    assert first.code == 1
+    assert first.out == second.out
+    found = findings(first)
+    assert [each["severity"] for each in found] == ["error", "error", "warning", "note"]
+    assert findings(first, "fltr") == []
+    for each in found[:3]:
+        assert each["repair"]
+        assert each["meaning"]
+    (column,) = [each for each in found if each["object"] == "users.credits"]
+    assert column["destructive"]
+    assert column["repair"] == [
+        '-- SELECT count("credits") FROM public."users";',
+        '-- ALTER TABLE public."users" DROP COLUMN "credits";',
+    ]
+
+
+def test_warnings_fail_only_when_strict(databases: Databases, run: Run) -> None:
+    databases.execute("auth", "CREATE VIEW v AS SELECT 1 AS one")
+    assert run("verify_schema").code == 0
+    assert run("verify_schema", "--strict").code == 1
+    databases.execute("auth", "DROP VIEW v; ALTER INDEX teams_owner_id_idx RENAME TO t")
+    noted = run("verify_schema", "--strict")
+    assert noted.code == 0
+    assert "1 note of no effect" in noted.out
+
+
+def test_formats_for_builds(databases: Databases, run: Run) -> None:
+    databases.execute("auth", DRIFT)
+    github = run("verify_schema", "--format", "github")
+    assert github.code == 1
+    assert [line.split(" ")[0] for line in github.out.splitlines()] == [
+        *["::error"] * 2,
+        "::warning",
+        *["::notice"] * 2,
+    ]
+    junit = ElementTree.fromstring(run("verify_schema", "--format", "junit").out)  # noqa: S314
+    assert [suite.get("failures") for suite in junit] == ["2", "0"]
+    assert "users.credits" in "".join(junit.itertext())
+    markdown = run("verify_schema", "--format", "markdown").out
+    assert "| **error** | users.credits | nothing | integer NULL |" in markdown
+    assert "```sql" in markdown
+
+
+def test_equal_findings_are_one(databases: Databases, run: Run) -> None:
+    databases.execute(
+        "auth",
+        "ALTER TABLE users ALTER created_at TYPE timestamptz, ALTER updated_at TYPE timestamptz;"
+        "ALTER TABLE teams ALTER created_at TYPE timestamptz",
+    )
+    (finding,) = findings(run("verify_schema", "--format", "json"))
+    assert finding["objects"] == ["teams.created_at", "users.created_at", "users.updated_at"]
+    assert len(finding["ids"]) == 3
+
+
+def test_a_table_of_the_other_database_is_named(databases: Databases, run: Run) -> None:
+    databases.execute("fltr", "CREATE TABLE users (id text PRIMARY KEY)")
+    (finding,) = findings(run("verify_schema", "--format", "json"), "fltr")
+    assert finding["meaning"].startswith("users belongs to database 'auth'")
+
+
+def test_ignored_findings_are_counted_until_the_decision_ends(
+    databases: Databases, run: Run, tmp_path: Path
+) -> None:
+    databases.execute("auth", DRIFT)
+    path = tmp_path / "ignore.toml"
+    entry = '[[ignore]]\nid = "{}"\nreason = "on its way out"\nexpires = {}\n'
+    path.write_text(
+        entry.format("column-users-credits-*", "2999-01-01")
+        + entry.format("index-sessions-*", "2999-01-01")
+    )
+    outcome = run("verify_schema", "--ignore-file", str(path), "--format", "json")
+    assert outcome.code == 0
+    assert [each["severity"] for each in findings(outcome)] == ["warning", "note"]
+    ignored = json.loads(outcome.out)["databases"][0]["ignored"]
+    assert [each["reason"] for each in ignored] == ["on its way out"] * 2
+    path.write_text(entry.format("column-users-credits-*", "2020-01-01"))
+    outcome = run("verify_schema", "--ignore-file", str(path), "--format", "json")
+    assert outcome.code == 1
+    (expired,) = [each for each in findings(outcome) if each["kind"] == "ignore"]
+    assert "expired on 2020-01-01: on its way out" in expired["found"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ignore = 1", "something else than [[ignore]] tables"),
+        ("[[ignore]]\nid = 'x'\nexpires = 2027-01-01", "has no reason"),
+        ("[[ignore]]\nid = 'x'\nreason = 'y'", "has no date in expires"),
+        ("[[ignore]]\nid = 'x'\nreason = 'y'\nexpires = '2027-01-01'", "has no date in expires"),
+        ("[[ignore]]\nid = 'x'\nwhy = 'y'", "has something else than"),
+        ("[[ignore", "cannot be read"),
+    ],
+)
+def test_a_careless_ignore_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "ignore.toml"
+    path.write_text(text)
+    with pytest.raises(CannotRun) as refused:
+        ignore.load(path)
+    assert said in str(refused.value)
+
+
+def test_the_script_runs_as_it_is(databases: Databases, run: Run) -> None:
+    databases.execute("auth", DRIFT + "; ALTER TABLE users DROP COLUMN image")
+    script = run("verify_schema", "--database", "auth", "--sql")
+    assert script.code == 1
+    with databases.connect("auth") as connection:
+        inside, outside = script.out.split("COMMIT;")
+        connection.execute(inside + "COMMIT;")
+        for statement in outside.split(";\n"):
+            connection.execute(statement)
+    left = findings(run("verify_schema", "--format", "json"))
+    assert [each["object"] for each in left if each["severity"] != "note"] == ["users.credits"]
+
+
+def test_apply_repairs_and_verifies_again(databases: Databases, run: Run) -> None:
+    databases.mark("auth", "development")
+    databases.execute(
+        "auth", "DROP INDEX sessions_user_id_idx; ALTER TABLE teams DISABLE TRIGGER ALL"
+    )
+    outcome = run("verify_schema", "--apply", "--no-input")
+    assert outcome.code == 0, outcome
+    assert "CREATE INDEX CONCURRENTLY" in outcome.out
+    assert run("verify_schema").code == 0
+
+
+def test_apply_asks_as_a_nuke_does(databases: Databases, run: Run) -> None:
+    databases.mark("auth", "production")
+    databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    for arguments in ([], ["--no-input"], ["--no-input", "--confirm", "elsewhere"]):
+        outcome = run("verify_schema", "--apply", *arguments)
+        assert outcome.code == 3, outcome
+        assert "Guard" in outcome.err
+    assert run("verify_schema").code == 1
+
+
+def test_apply_changes_nothing_where_rows_are_in_the_way(databases: Databases, run: Run) -> None:
+    databases.mark("auth", "development")
+    databases.execute(
+        "auth",
+        "ALTER TABLE users ALTER name DROP NOT NULL; INSERT INTO users (email) VALUES ('a@b');"
+        "ALTER TABLE teams ALTER credits TYPE numeric; INSERT INTO teams (name, credits) VALUES ('t', 1.5)",
+    )
+    outcome = run("verify_schema", "--apply", "--no-input")
+    assert outcome.code == 7, outcome
+    assert "teams.credits holds values that integer cannot hold exactly" in outcome.err
+    assert databases.execute("auth", "SELECT credits::text FROM teams") == [("1.5",)]
+    databases.execute("auth", "DELETE FROM teams")
+    outcome = run("verify_schema", "--apply", "--no-input")
+    assert outcome.code == 2, outcome
+    assert "is violated by some row" in outcome.err
+
+
+def test_comparing_with_another_database(databases: Databases, run: Run) -> None:
+    settings = {**connections["fltr"].settings_dict, "NAME": databases.names["fltr"]}
+    url = addresses.url_of(settings)
+    assert run("verify_schema", "--database", "fltr", "--against", url).code == 0
+    databases.execute("auth", "CREATE TABLE more (id integer)")
+    outcome = run("verify_schema", "--database", "auth", "--against", url, "--format", "json")
+    assert outcome.code == 1
+    objects = {each["object"] for each in findings(outcome)}
+    assert {"users", "datasets", "more"} <= objects
+    assert run("verify_schema", "--against", url).code == 2
+    unreachable = url.replace(databases.names["fltr"], "nowhere")
+    failed = run("verify_schema", "--database", "fltr", "--against", unreachable)
+    assert failed.code == 2
+    assert "nowhere" in failed.err
+
+
+def test_the_rows_are_looked_at_on_request(databases: Databases, run: Run) -> None:
+    execute = databases.execute
+    (user,), (other,) = execute(
+        "auth", "INSERT INTO users (name, email) VALUES ('a', 'a'), ('b', 'b') RETURNING id"
+    )
+    execute("fltr", "INSERT INTO datasets (owner_id, name, slug) VALUES (%s, 'n', 'kept')", user)
+    assert run("verify_schema", "--data").code == 0
+    execute("fltr", "INSERT INTO datasets (owner_id, name, slug) VALUES ('nobody', 'n', 's')")
+    execute("auth", "UPDATE user_credits SET credits = credits + 5 WHERE user_id = %s", user)
+    execute("auth", "DELETE FROM user_credits WHERE user_id = %s", other)
+    execute("auth", "INSERT INTO __drizzle_migrations (id, hash) VALUES (7, 'x')")
+    execute("auth", "ALTER TABLE sessions DISABLE TRIGGER ALL")
+    execute("auth", "INSERT INTO sessions (user_id, token, expires_at) VALUES ('gone', 't', now())")
+    assert run("verify_schema", "--database", "fltr").code == 0
+    outcome = run("verify_schema", "--data", "--format", "json")
+    assert outcome.code == 1
+    objects = {each["object"]: each for each in findings(outcome) if each["kind"] == "data"}
+    assert set(objects) == {
+        "__drizzle_migrations.id",
+        "sessions.user_id",
+        "user_credits.credits",
+        "users",
+    }
+    assert f"{user}: 105 against 100" in objects["user_credits.credits"]["found"]
+    (unowned,) = findings(
+        run("verify_schema", "--data", "--database", "fltr", "--format", "json"), "fltr"
+    )
+    assert unowned["object"] == "datasets.owner_id"
+    assert "1 datasets of 1 owners who are not there (nobody)" in unowned["found"]
+    assert unowned["repair"][1].startswith("-- DELETE FROM public.datasets")
+    databases.mark("auth", "development")
+    run("verify_schema", "--database", "auth", "--data", "--apply", "--no-input")
+    left = findings(run("verify_schema", "--data", "--format", "json"))
+    assert {each["object"] for each in left} == {"user_credits.credits"}
+
+
+def test_it_is_read_only_and_needs_no_right_but_connect(databases: Databases, manage: Run) -> None:
+    role = "cs_only_connect"
+    databases.execute("auth", f"DROP ROLE IF EXISTS {role}")
+    databases.execute("auth", f"CREATE ROLE {role} LOGIN")
+    try:
+        environment = {
+            name: url.replace("//postgres@", f"//{role}@", 1)
+            for name, url in databases.environment().items()
+        }
+        assert all(role in url for url in environment.values())
+        outcome = manage("verify_schema", **environment)
+        assert (outcome.code, outcome.err) == (0, ""), outcome
+        refused = manage("verify_schema", "--data", **environment)
+        assert refused.code == 2
+        assert "permission denied" in refused.err
+        for alias in ("auth", "fltr"):
+            databases.execute(
+                alias, f'REVOKE CONNECT ON DATABASE "{databases.names[alias]}" FROM PUBLIC'
+            )
+        outcome = manage("verify_schema", "--format", "json", **environment)
+        assert outcome.code == 2, outcome
+        document = json.loads(outcome.out)
+        jsonschema.validate(document, SCHEMA)
+        assert document["verdict"] == "could not run"
+    finally:
+        databases.execute("auth", f"DROP ROLE {role}")
+
+
+def test_a_server_that_goes_away_is_not_drift(databases: Databases, run: Run) -> None:
+    """The reader waits for a lock on pg_class and its session is ended there."""
+    with databases.connect("auth") as blocker, blocker.transaction():
+        blocker.execute("LOCK TABLE pg_catalog.pg_policy IN ACCESS EXCLUSIVE MODE")
+        killer = threading.Thread(target=end_waiting_session, args=(databases,))
+        killer.start()
+        outcome = run("verify_schema", "--database", "auth")
+        killer.join()
+    assert outcome.code == 2, outcome
+    assert outcome.err.count("\n") == 1
+
+
+def end_waiting_session(databases: Databases) -> None:
+    with databases.connect("fltr") as killer:
+        for _ in range(200):
+            ended = killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event_type = 'Lock' AND datname = %s",
+                [databases.names["auth"]],
+            ).fetchall()
+            if ended:
+                return
+            time.sleep(0.05)
+
+
+def test_a_timeout_is_not_drift(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "TIMEOUT", 100)
+    with databases.connect("auth") as blocker, blocker.transaction():
+        blocker.execute("LOCK TABLE pg_catalog.pg_policy IN ACCESS EXCLUSIVE MODE")
+        outcome = run("verify_schema", "--database", "auth")
+    assert outcome.code == 2
+    assert "gave up waiting" in outcome.err
+    assert run("verify_schema", "--database", "auth").code == 0
+
+
+def test_a_bug_in_a_rule_is_not_drift(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.execute("auth", "ALTER TABLE users ALTER image TYPE varchar")
+
+    def broken(want: object, have: object) -> rules.Verdict:
+        raise KeyError("surprise")
+
+    rule: tuple[type[Fact], str] = (Column, "type")
+    monkeypatch.setitem(rules.RULES, rule, broken)
+    outcome = run("verify_schema")
+    assert outcome.code == 2
+    assert "KeyError" in outcome.err
+    assert "a fault of the program" in outcome.err
+    failed = run("verify_schema", "--format", "json")
+    assert failed.code == 2
+    jsonschema.validate(json.loads(failed.out), SCHEMA)
+
+
+def test_it_is_one_round_trip_whatever_there_is(databases: Databases, tmp_path: Path) -> None:
+    few = waits(databases, tmp_path / "few")
+    databases.execute(
+        "auth",
+        "DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE TABLE t%s (id serial)', i);"
+        " END LOOP; END $$",
+    )
+    assert few == waits(databases, tmp_path / "many") == 1
+
+
+def waits(databases: Databases, trace: Path) -> int:
+    """How often the client lets the server answer: libpq writes down every message."""
+    with databases.connect("auth") as raw, trace.open("w") as file:
+        raw.pgconn.trace(file.fileno())
+        catalog.read_from(raw, contract.tables("auth"))
+        raw.pgconn.untrace()
+    messages = [line.split("\t") for line in trace.read_text().splitlines()]
+    words = [message[3] for message in messages if len(message) > 3]
+    assert words.count("RowDescription") > 10
+    sent = [message[3] for message in messages if len(message) > 3 and message[1] == "F"]
+    return sent.count("Sync") + sent.count("Query")
+
+
+def test_the_check_framework_reports_the_same(databases: Databases, run: Run) -> None:
+    assert run("check", "--database", "auth", "--database", "fltr").code == 0
+    databases.execute("auth", DRIFT)
+    outcome = run("check", "--database", "auth")
+    assert outcome.code == 1
+    assert "(fltr.E010) users.credits: expected nothing, found integer NULL." in outcome.err
+    assert "(fltr.W010) v: expected nothing, found view." in outcome.err
+    assert "(fltr.I010)" in outcome.err
+    assert run("check").code == 0
+    # Which is Django's own, and runs the checks of its database too.
+    migrated = run("migrate", "--database", "auth", "--verbosity", "0")
+    assert (migrated.code, migrated.err) == (0, "")
+
+
+def test_an_empty_database_can_be_migrated(databases: Databases, run: Run) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    outcome = run("migrate", "--database", "auth", "--verbosity", "0")
+    assert outcome.code == 0, outcome
+    assert run("verify_schema", "--database", "auth").code == 0
+
+
+@pytest.mark.parametrize(("typed", "code"), [(True, 0), (False, 4)])
+def test_apply_takes_the_name_at_a_terminal(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch, typed: bool, code: int
+) -> None:
+    databases.mark("auth", "production")
+    databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    answer = databases.names["auth"] if typed else "yes"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda: answer)
+    outcome = run("verify_schema", "--apply")
+    assert outcome.code == code, outcome
+    assert "This changes the schema of" in outcome.err
+    assert run("verify_schema").code == (0 if typed else 1)
+
+
+def test_apply_names_who_is_in_the_way(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.mark("auth", "development")
+    databases.execute("auth", "ALTER TABLE users ALTER image TYPE varchar")
+    monkeypatch.setattr(
+        "fltr_project.schema.apply.apply.__defaults__", (100, lambda statement: None)
+    )
+    with databases.connect("auth", application_name="a report") as reader, reader.transaction():
+        reader.execute("SELECT FROM users")
+        outcome = run("verify_schema", "--apply", "--no-input")
+    assert outcome.code == 5, outcome
+    assert "a report" in outcome.err
