@@ -16,7 +16,7 @@ from fltr_project.postgres.dump import Digest
 
 from . import belongings, catalog
 from .belongings import SCHEMA
-from .facts import Schema
+from .facts import Grants, Schema, Setting
 
 Fingerprint = dict[str, list[str]]
 
@@ -40,8 +40,9 @@ def read(connection: BaseDatabaseWrapper) -> Fingerprint:
     found["catalog"] = [
         repr(fact)
         for fact in catalog.read(connection, OWN_TABLES).facts
-        # Other schemas come and go; the one that was set aside is among them.
-        if not isinstance(fact, Schema)
+        # Other schemas come and go, settings belong to the database, and grants are read here in
+        # a spelling that does not depend on whether a default is spelled out.
+        if not isinstance(fact, Schema | Setting | Grants)
     ]
     return found
 
