@@ -16,6 +16,7 @@ from fltr_project.postgres.dump import Digest
 
 from . import belongings, catalog
 from .belongings import SCHEMA
+from .facts import Grants, Schema, Setting
 
 Fingerprint = dict[str, list[str]]
 
@@ -36,7 +37,13 @@ def read(connection: BaseDatabaseWrapper) -> Fingerprint:
         found = {name: _lines(cursor, query) for name, query in QUERIES.items()}
         found["schema"] = _schema(cursor)
         cursor.execute("ROLLBACK TO SAVEPOINT fingerprint")
-    found["catalog"] = [repr(fact) for fact in catalog.read(connection, OWN_TABLES).facts]
+    found["catalog"] = [
+        repr(fact)
+        for fact in catalog.read(connection, OWN_TABLES).facts
+        # Other schemas come and go, settings belong to the database, and grants are read here in
+        # a spelling that does not depend on whether a default is spelled out.
+        if not isinstance(fact, Schema | Setting | Grants)
+    ]
     return found
 
 
