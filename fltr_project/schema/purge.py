@@ -121,6 +121,7 @@ COST_OF_SCHEMA = """
     SELECT 1 + (SELECT count(*) + 2 * count(*) FILTER (WHERE reltoastrelid <> 0) FROM relations)
            + (SELECT count(*) FROM pg_type t, schema WHERE typnamespace = schema.oid)
            + (SELECT count(*) FROM pg_constraint k, schema WHERE connamespace = schema.oid)
+           + (SELECT count(*) FROM pg_proc p, schema WHERE pronamespace = schema.oid)
            + (SELECT count(*) FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid)
            + (SELECT count(*) FROM pg_attrdef d JOIN relations r ON r.oid = d.adrelid)
 """
