@@ -217,7 +217,7 @@ def constraints(rows: Rows) -> Iterator[Fact]:
         yield ForeignKey(
             table,
             named(relation, columns),
-            target.removeprefix("public."),
+            _within_public(target),
             named(target_relation, target_columns),
             ACTIONS[on_delete]
             + (
@@ -346,6 +346,16 @@ def _privileges(entries: list[str], column: str) -> set[tuple[str, str]]:
             word = PRIVILEGES.get(letter, letter) + column
             privileges.add((role, f"{word} WITH GRANT OPTION" if option else word))
     return privileges
+
+
+def _within_public(relation: str) -> str:
+    """The bare name of a relation of schema public, as its own facts have it.
+
+    Any other stays as the server quotes it, and so does a name with a dot, which would look like one.
+    """
+    quoted = relation.removeprefix("public.")
+    bare = quoted[1:-1].replace('""', '"') if quoted.startswith('"') else quoted
+    return relation if quoted == relation or "." in bare else bare
 
 
 def _deferrable(deferrable: bool, deferred: bool) -> str:

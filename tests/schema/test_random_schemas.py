@@ -179,6 +179,22 @@ def test_a_schema_equals_its_restored_dump_and_nothing_else(two: Databases, rand
         assert all(each.destructive for each in repaired), (random, left)
 
 
+def test_a_key_to_a_table_with_a_quoted_name_is_repaired(two: Databases) -> None:
+    """Found by the random schemas: the target's quotes were taken for a part of its name."""
+    with two.connect("auth") as first, two.connect("fltr") as second:
+        for connection in (first, second):
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+            connection.execute(
+                'CREATE TABLE "Group" (id int PRIMARY KEY);'
+                ' CREATE TABLE member (g int CONSTRAINT k REFERENCES "Group" (id))'
+            )
+        second.execute("ALTER TABLE member DROP CONSTRAINT k")
+        expected = read_from(first)
+        drift = differences(expected, read_from(second))
+        mend(second, [repair(each, expected, read_from(second)) for each in drift])
+        assert differences(expected, read_from(second)) == []
+
+
 def mend(connection: psycopg.Connection[Any], repairs: list[Any]) -> None:
     inside, outside = script(repairs)
     with connection.transaction():
