@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from fltr_project.errors import CannotRun, explain
+from fltr_project.paths import shown
 from fltr_project.routers import APP_DATABASES
 
 # Aliases whose schemas this project owns; `default` is Django's own and never among them.
@@ -141,10 +142,7 @@ def others(targets: Sequence[Target]) -> list[Target]:
 
 def _socket_directory(connection: BaseDatabaseWrapper) -> str:
     """Where the socket is that the client has used: a server does not tell everybody its own."""
-    directory = Path(connection.connection.info.host)
-    if directory.is_relative_to(settings.BASE_DIR):
-        return str(directory.relative_to(settings.BASE_DIR))
-    return str(directory)
+    return shown(Path(connection.connection.info.host))
 
 
 def require_distinct(targets: Sequence[Target]) -> None:

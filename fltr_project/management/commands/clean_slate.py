@@ -12,6 +12,7 @@ from fltr_project.management.base import target_json
 from fltr_project.management.checklist import Checklist
 from fltr_project.management.operations import OperationCommand, backup_json, size
 from fltr_project.management.plans import lost, plan_json, plan_lines
+from fltr_project.paths import shown
 from fltr_project.schema import aside, guards, nuke, plan_token, preflight
 from fltr_project.schema.compare import counts
 from fltr_project.schema.facts import ForeignKey
@@ -79,7 +80,9 @@ class Command(OperationCommand):
             for each in plans if wants_backup else ():
                 with self.steps.step("backup", each.target) as detail:
                     made = self.back_up(each, backup_dir, milliseconds)
-                    detail.append(f"{made.path} ({size(made.bytes)}, {made.rows:,} rows, verified)")
+                    detail.append(
+                        f"{shown(made.path)} ({size(made.bytes)}, {made.rows:,} rows, verified)"
+                    )
             self.record(history.BEGUN, "; ".join(f"{p.target.database}: {lost(p)}" for p in plans))
             aliases = tuple(target.alias for target in targets)
             rebuilt = rebuild(

@@ -8,6 +8,7 @@ from fltr_project.errors import Blocked, CannotRun
 from fltr_project.management.base import target_json
 from fltr_project.management.operations import OperationCommand, backup_json, size
 from fltr_project.management.plans import lost, plan_json, plan_lines
+from fltr_project.paths import shown
 from fltr_project.postgres.target import ALIASES
 from fltr_project.schema import aside, guards, nuke, plan_token
 from fltr_project.schema.plan import Plan
@@ -182,5 +183,7 @@ class Command(OperationCommand):
             self.say(self.style.WARNING(warning))
         self.say(self.style.SUCCESS(sentence))
         for made in self.backups:
-            self.say(f"Backup: {made.path} ({size(made.bytes)}, {made.rows:,} rows, verified)")
+            self.say(
+                f"Backup: {shown(made.path)} ({size(made.bytes)}, {made.rows:,} rows, verified)"
+            )
         self.say_history()

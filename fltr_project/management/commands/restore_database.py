@@ -9,6 +9,7 @@ from fltr_project.errors import Blocked
 from fltr_project.management.base import target_json
 from fltr_project.management.operations import OperationCommand, backup_json, size
 from fltr_project.management.plans import lost
+from fltr_project.paths import shown
 from fltr_project.postgres.target import ALIASES
 from fltr_project.schema import aside, guards, nuke, restore
 from fltr_project.schema import backup as backups
@@ -107,5 +108,5 @@ class Command(OperationCommand):
                 f"`manage.py nuke_schema --database {target.alias} --undo`."
             )
         for made in self.backups:
-            self.say(f"Backup of what was there: {made.path} ({size(made.bytes)}, verified)")
+            self.say(f"Backup of what was there: {shown(made.path)} ({size(made.bytes)}, verified)")
         self.say_history()
