@@ -102,7 +102,9 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
         yield f"  {of_them} of no effect (-v2 shows them)"
     if result.ignored:
         yield f"  {len(result.ignored)} ignored by decision"
-    if worst in {Severity.ERROR, Severity.WARNING}:
+    if not result.catalog.tables:
+        yield f"  Nothing is built yet: manage.py migrate --database {result.target.alias}"
+    elif worst in {Severity.ERROR, Severity.WARNING}:
         yield f"  To repair: manage.py verify_schema --database {result.target.alias} --sql"
 
 

@@ -138,8 +138,8 @@ class EmbeddedServer:
             (self.home / "keep").unlink(missing_ok=True)
             if self._is_used():
                 raise CannotRun(
-                    "The embedded server is in use by another process, so it was not stopped. "
-                    + ("It is no longer kept and stops when the last one ends." if kept else "")
+                    "The embedded server is in use by another process, so it was not stopped."
+                    + (" It is no longer kept and stops when the last one ends." if kept else "")
                 )
             if running:
                 self._stop("fast")

@@ -311,10 +311,22 @@ def _function(want: Function | None, have: Function | None, here: Context) -> It
             replaceable = have.returns == want.returns and have.defaults == want.defaults
             if not replaceable:
                 yield Statement(Stage.DETACH, f"DROP {signature(have)};")
-            yield Statement(Stage.MAKE, create_function(want))
+            yield Statement(_stage_of_function(want, here), create_function(want))
         yield from _change_owner(signature(want), want, have, here)
         return
-    yield Statement(Stage.MAKE, create_function(want))
+    yield Statement(_stage_of_function(want, here), create_function(want))
+
+
+def _stage_of_function(want: Function, here: Context) -> Stage:
+    """Before the tables, whose defaults may call it, unless it takes or returns their rows."""
+    types = f"{want.arguments} {want.returns}"
+    rows = (f"public.{word}" for each in here.expected.of(Table) for word in spellings(each.table))
+    return Stage.ROW_FUNCTION if any(row in types for row in rows) else Stage.MAKE
+
+
+def spellings(table: str) -> tuple[str, str]:
+    """A name as PostgreSQL prints it: bare where it can."""
+    return table, name(table)
 
 
 def _sequence(want: Sequence | None, have: Sequence | None, here: Context) -> Iterator[Statement]:

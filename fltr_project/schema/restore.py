@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
-from fltr_project.errors import CannotRun, CleanSlateError, RolledBack, explain
+from fltr_project.errors import CannotRun, CleanSlateError, Refused, RolledBack, explain
 from fltr_project.postgres import dump, locks
 from fltr_project.postgres.dump import Entry
 
@@ -50,7 +50,14 @@ class Restored:
 
 
 def require_possible(plan: Plan, manifest: Manifest) -> None:
-    """Raise CannotRun when restoring could not be one transaction on this server."""
+    """Raise Refused for another database's backup, CannotRun when it could not be one transaction."""
+    source = manifest.target
+    if source["alias"] != plan.target.alias:
+        raise Refused(
+            f"Guard 'backup': this is a backup of {source['database']} ({source['alias']}), and its "
+            f"tables do not belong into {plan.target.database} ({plan.target.alias}). Name a backup "
+            f"of {plan.target.alias}, or restore it with --database {source['alias']}."
+        )
     needed = LOCKS_A_TABLE * len(manifest.rows)
     if needed > plan.locks.guaranteed:
         raise CannotRun(

@@ -30,12 +30,13 @@ class Stage(IntEnum):
     MAKE = 4  # schemas, extensions, types, sequences, functions
     TABLE = 5
     COLUMN = 6
-    CHECK = 7
-    CLEAN = 8  # what nothing uses any more: functions, sequences, types, extensions, schemas
-    FOREIGN_KEY = 9
-    ATTACH = 10  # triggers, rules, policies, row security
-    RIGHTS = 11
-    LOSE = 12  # what would lose rows: comments only
+    ROW_FUNCTION = 7  # functions that take or return a table's rows
+    CHECK = 8
+    CLEAN = 9  # what nothing uses any more: functions, sequences, types, extensions, schemas
+    FOREIGN_KEY = 10
+    ATTACH = 11  # triggers, rules, policies, row security
+    RIGHTS = 12
+    LOSE = 13  # what would lose rows: comments only
     # From here on outside a transaction.
     REINDEX = 20
     KEY = 21

@@ -282,3 +282,15 @@ def test_error_a_protected_database_is_not_restored_over_without_consent(
     # What was there was backed up first, as a protected database always is.
     assert made(tmp_path / "before").stat().st_size > 0
     assert full_fingerprint() == before
+
+
+def test_error_a_backup_of_the_other_database(
+    databases: Databases, run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    assert run("backup_database", "--database", "auth", "--backup-dir", str(tmp_path)).code == 0
+    (archive,) = tmp_path.glob("*.dump")
+    before = databases.execute("fltr", "SELECT oid FROM pg_class ORDER BY oid")
+    outcome = run("restore_database", "--database", "fltr", "--from", str(archive), "--no-input")
+    assert outcome.code == 3
+    assert "Guard 'backup'" in outcome.err
+    assert databases.execute("fltr", "SELECT oid FROM pg_class ORDER BY oid") == before

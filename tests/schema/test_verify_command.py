@@ -409,3 +409,23 @@ def test_apply_names_who_is_in_the_way(
         outcome = run("verify_schema", "--apply", "--no-input")
     assert outcome.code == 5, outcome
     assert "a report" in outcome.err
+
+
+@pytest.mark.parametrize("gone", ["credit_transactions", "users"])
+def test_apply_makes_a_table_again_that_functions_name(
+    databases: Databases, run: Callable[..., Outcome], gone: str
+) -> None:
+    databases.mark("auth", "test")
+    databases.execute("auth", f"DROP TABLE {gone} CASCADE")
+    outcome = run("verify_schema", "--database", "auth", "--apply", "--no-input")
+    assert outcome.code == 0, outcome
+    assert run("verify_schema", "--database", "auth").code == 0
+
+
+def test_apply_makes_a_whole_schema_again(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    outcome = run("verify_schema", "--database", "auth", "--apply", "--no-input")
+    assert outcome.code == 0, outcome
+    assert run("smoke_credits").code == 0

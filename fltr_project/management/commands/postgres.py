@@ -104,7 +104,8 @@ class Command(SchemaCommand):
         if addresses.is_embedded(database):
             if not _server().status().kept:
                 self.stderr.write(
-                    "The server stops when this command ends; `manage.py postgres start` keeps it.",
+                    "The server stops with the last command that uses it; `manage.py postgres "
+                    "start` keeps it.",
                     lambda text: text,
                 )
         elif database["PASSWORD"]:
