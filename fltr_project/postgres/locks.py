@@ -167,7 +167,8 @@ def naming_blockers(
         names = "; ".join(sessions) or "a session that has ended since"
         raise Blocked(
             f"Waited {lock_timeout / 1000:g} s for a lock on schema {schema} and gave up. "
-            f"In the way: {names}. End it, wait for it, or run the command again with --terminate."
+            f"In the way: {names}. End it or wait for it, then run the command again; where it has "
+            "--terminate, that ends it."
         ) from error
 
 

@@ -10,7 +10,7 @@ import psycopg
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
-from fltr_project.errors import Blocked, CannotRun, RolledBack
+from fltr_project.errors import CannotRun, RolledBack
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 
@@ -36,7 +36,7 @@ def apply(
         for part in script(repairs)
     )
     connection = connections[target.alias]
-    with _naming_blockers(target, lock_timeout):
+    with locks.naming_blockers([connection], SCHEMA, lock_timeout):
         with transaction.atomic(using=target.alias), connection.cursor() as cursor:
             locks.limit_waiting(cursor, lock_timeout, locks.STATEMENT_TIMEOUT)
             locks.take_operation_lock(cursor, target.database)
@@ -60,22 +60,6 @@ def apply(
                 if not connection.connection.closed:
                     cursor.execute("RESET search_path")
     return len(inside) + len(outside)
-
-
-@contextmanager
-def _naming_blockers(target: Target, lock_timeout: int) -> Iterator[None]:
-    """Turn a lock timeout of the block, which must end its transaction, into Blocked."""
-    try:
-        yield
-    except DatabaseError as error:
-        if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
-            raise
-        sessions = locks.others_in_schema(connections[target.alias], SCHEMA)
-        raise Blocked(
-            f"Waited {lock_timeout / 1000:g} s for a lock in {target.database} and gave up. In the "
-            f"way: {'; '.join(map(str, sessions)) or 'a session that has ended since'}. "
-            "End it or wait for it, then run the command again."
-        ) from error
 
 
 @contextmanager
