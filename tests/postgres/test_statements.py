@@ -1,0 +1,171 @@
+"""Statements sent by way of libpq: as a cursor does them, in one round trip."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import django.db
+import pytest
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from fltr_project.postgres.statements import Statement
+from tests.conftest import Databases
+
+pytestmark = pytest.mark.usefixtures("databases")
+
+ECHO = Statement("test_echo", "SELECT %s::integer, %s::text, %s::jsonb, %s::timestamp")
+VALUES = (7, "naïve", '{"a": [1, null]}', None)
+SIGN_UP = Statement("test_sign_up", "SELECT public.open_credit_account(%s)")
+FAIL = Statement("test_fail", "SELECT 1 / %s::integer")
+
+
+@pytest.fixture
+def threshold() -> Iterator[Callable[[int | None], None]]:
+    def set_threshold(value: int | None) -> None:
+        connections["auth"].ensure_connection()
+        connections["auth"].connection.prepare_threshold = value
+
+    yield set_threshold
+    connections["auth"].close()
+
+
+def round_trips(call: Callable[[], object]) -> int:
+    """How often the client asked for an answer: each Sync of the protocol."""
+    connections["auth"].ensure_connection()
+    pgconn = connections["auth"].connection.pgconn
+    with tempfile.TemporaryFile("w+") as trace:
+        pgconn.trace(trace.fileno())
+        call()
+        pgconn.untrace()
+        trace.seek(0)
+        return sum(line.split()[4] in {"Sync", "Query"} for line in trace if "\tF\t" in line)
+
+
+def prepared() -> list[str]:
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_prepared_statements WHERE name LIKE 'test%%'")
+        return [name for (name,) in cursor.fetchall()]
+
+
+def test_the_rows_are_those_of_a_cursor() -> None:
+    direct = ECHO.rows(VALUES, "auth")
+    with transaction.atomic(using="auth"):
+        assert ECHO.rows(VALUES, "auth") == direct
+    with CaptureQueriesContext(connections["auth"]) as queries:
+        assert ECHO.rows(VALUES, "auth") == direct
+    assert len(queries) == 1
+    assert direct[0][:2] == (7, "naïve")
+
+
+def test_it_is_one_round_trip_prepared_or_not(threshold: Callable[[int | None], None]) -> None:
+    threshold(2)
+    trips = [round_trips(lambda: ECHO.rows(VALUES, "auth")) for _ in range(5)]
+    # The third prepares.
+    assert trips == [1, 1, 2, 1, 1]
+    assert prepared() == ["test_echo"]
+
+
+def test_nothing_is_prepared_where_a_pooler_may_stand(
+    threshold: Callable[[int | None], None],
+) -> None:
+    threshold(None)
+    assert [round_trips(lambda: ECHO.rows(VALUES, "auth")) for _ in range(9)] == [1] * 9
+    assert prepared() == []
+
+
+@pytest.mark.parametrize("statement", ["DISCARD ALL", "DEALLOCATE ALL"])
+def test_what_was_prepared_may_be_discarded(
+    threshold: Callable[[int | None], None], statement: str
+) -> None:
+    threshold(0)
+    direct = ECHO.rows(VALUES, "auth")
+    with connections["auth"].cursor() as cursor:
+        cursor.execute(statement)
+    assert ECHO.rows(VALUES, "auth") == direct
+    assert prepared() == ["test_echo"]
+
+
+def test_a_new_connection_starts_anew(threshold: Callable[[int | None], None]) -> None:
+    threshold(0)
+    ECHO.rows(VALUES, "auth")
+    connections["auth"].close()
+    threshold(0)
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
+@pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
+def test_an_error_is_djangos_and_the_connection_goes_on(
+    threshold: Callable[[int | None], None], value: int | None
+) -> None:
+    threshold(value)
+    for _ in range(2):
+        with pytest.raises(django.db.DataError, match="division by zero") as failure:
+            FAIL.rows((0,), "auth")
+        assert getattr(failure.value.__cause__, "sqlstate", None) == "22012"
+        assert FAIL.rows((1,), "auth") == [(1,)]
+    with pytest.raises(django.db.IntegrityError):
+        SIGN_UP.rows(("nobody",), "auth")
+    # As a cursor does: before anything is sent.
+    with pytest.raises(django.db.DataError, match="NUL"):
+        ECHO.rows((1, "a\0b", None, None), "auth")
+
+
+def test_a_lost_connection_is_an_operational_error(databases: Databases) -> None:
+    ECHO.rows(VALUES, "auth")
+    pid = connections["auth"].connection.info.backend_pid
+    databases.execute("auth", "SELECT pg_terminate_backend(%s, 5000)", pid)
+    for _ in range(2):
+        with pytest.raises(django.db.OperationalError):
+            ECHO.rows(VALUES, "auth")
+    assert connections["auth"].connection.closed
+    # What Django does between requests.
+    connections["auth"].close_if_unusable_or_obsolete()
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
+def test_it_joins_a_transaction(databases: Databases) -> None:
+    databases.execute("auth", "ALTER TABLE users DISABLE TRIGGER users_open_credit_account")
+    databases.execute("auth", "INSERT INTO users (id, name, email) VALUES ('u', 'U', 'u')")
+    accounts = "SELECT count(*) FROM user_credits"
+    with transaction.atomic(using="auth"):
+        SIGN_UP.rows(("u",), "auth")
+        assert databases.execute("auth", accounts) == [(0,)]
+        transaction.set_rollback(True, using="auth")
+    assert databases.execute("auth", accounts) == [(0,)]
+    SIGN_UP.rows(("u",), "auth")
+    assert databases.execute("auth", accounts) == [(1,)]
+
+
+def test_a_wrapper_of_statements_sees_it() -> None:
+    seen = []
+
+    def wrapper(execute: Any, sql: str, *arguments: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, *arguments)
+
+    with connections["auth"].execute_wrapper(wrapper):
+        ECHO.rows(VALUES, "auth")
+    assert seen == [ECHO.text]
+
+
+def test_each_thread_has_a_session_of_its_own() -> None:
+    answers: list[int] = []
+
+    def ask(number: int) -> None:
+        try:
+            answers.extend(
+                ECHO.rows((number, "", None, None), "auth")[0][0] - number for _ in range(20)
+            )
+        finally:
+            connections["auth"].close()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [0] * 80
