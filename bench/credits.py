@@ -1,10 +1,14 @@
 """How fast the credit ledger is, against what PostgreSQL can do on the same server.
 
-    python -m bench.credits [--rounds 5] [--seconds 1] [--where DIR]
+    python -m bench.credits [--rounds 5] [--seconds 1] [--where DIR] [--flush MS] [--processes N]
 
 The floor is pgbench with a prepared statement that does the same work in one CTE. All ways of a cell
 run one after the other in each round, in turn first; a ratio is the median of the rounds' ratios.
-Client and server share this machine's processors.
+
+Client and server share this machine's processors. The Python clients are threads of one process for
+each processor, as a web server runs them; ``--processes 8`` gives each of eight its own. How long the
+disk takes to flush the log decides how much of a consume is waiting: it is printed, and ``--flush``
+adds to it (commit_delay), to measure on a fast disk or in memory as on a slower one.
 """
 
 from __future__ import annotations
@@ -40,45 +44,35 @@ SELECT user_id, -1, 'usage', 'bench', credits FROM account RETURNING id, balance
 SIGN_UP = """
 INSERT INTO public.users (name, email) VALUES ('Bench', gen_random_uuid()::text) RETURNING id;
 """
-# (users, clients, way, at least so much of the floor)
+# The ways of a Python client: whose connections prepare (the ledger's setting for a server of one's
+# own does not), and what it does.
+WAYS = {
+    "consume": (True, "consume"),
+    "consume, not prepared": (False, "consume"),
+    "consume with a key": (True, "consume_with_key"),
+    "consume_many of 1,000": (True, "consume_many"),
+    # With Django's own settings.
+    "select for update": (False, "for_update"),
+}
+# (users, clients, at least so much of the floor, at least so much of "select for update")
 CELLS = [
-    (
-        USERS,
-        1,
-        {
-            "consume": 0.65,
-            "consume_unprepared": 0.0,
-            "consume_with_key": 0.0,
-            "for_update": 0.0,
-            "consume_many": 5.0,
-        },
-    ),
-    (
-        USERS,
-        8,
-        {
-            "consume": 0.75,
-            "consume_unprepared": 0.0,
-            "consume_with_key": 0.0,
-            "for_update": 0.0,
-            "consume_many": 5.0,
-        },
-    ),
-    (1, 1, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
-    (1, 8, {"consume": 0.65, "for_update": 0.0, "consume_many": 10.0}),
+    (USERS, 1, {"consume": 0.65, "consume_many of 1,000": 5.0}, 3),
+    (USERS, CLIENTS, {"consume": 0.75, "consume_many of 1,000": 5.0}, 8),
+    (1, 1, {"consume": 0.65, "consume_many of 1,000": 10.0}, 3),
+    (1, CLIENTS, {"consume": 0.65, "consume_many of 1,000": 10.0}, 0),
 ]
 
 
 class Clients:
-    """Python clients that stay connected between the rounds."""
+    """Python processes with clients that stay connected between the rounds."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, prepared: bool, processes: int) -> None:
         environment = {
             **os.environ,
             "AUTH_DATABASE_URL": url,
             "DJANGO_SETTINGS_MODULE": "fltr_project.settings",
+            "PREPARED_STATEMENTS": "on" if prepared else "off",
             # With DEBUG Django keeps every statement.
-            "PREPARED_STATEMENTS": "on",
             "DEBUG": "off",
             "SECRET_KEY": "bench",
         }
@@ -91,21 +85,21 @@ class Clients:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            for _ in range(CLIENTS)
+            for _ in range(processes)
         ]
 
     def rate(self, way: str, users: int, clients: int, seconds: float) -> float:
         """Credits a second of so many clients together."""
-        running = self.processes[:clients]
-        for process in running:
+        shares = [len(range(i, clients, len(self.processes))) for i in range(len(self.processes))]
+        running = [each for each in zip(self.processes, shares, strict=True) if each[1]]
+        for process, share in running:
             assert process.stdin is not None
-            process.stdin.write(f"{way} {users} {seconds}\n")
+            process.stdin.write(f"{way} {users} {seconds} {share}\n")
             process.stdin.flush()
         total = 0.0
-        for process in running:
+        for process, _ in running:
             assert process.stdout is not None
-            spent, took = process.stdout.readline().split()
-            total += int(spent) / float(took)
+            total += float(process.stdout.readline())
         return total
 
     def close(self) -> None:
@@ -145,27 +139,30 @@ def pgbench(server: EmbeddedServer, script: str, users: int, clients: int, secon
     return float(match.group(1))
 
 
-def consumes(server: EmbeddedServer, url: str, rounds: int, seconds: float) -> None:
-    clients = Clients(url)
+def consumes(server: EmbeddedServer, url: str, rounds: int, seconds: float, processes: int) -> None:
+    pools = {
+        prepared: Clients(url, prepared=prepared, processes=processes) for prepared in (True, False)
+    }
     try:
-        for users, number, ways in CELLS:
-            names = ["floor", *ways]
+        for users, number, bars, over in CELLS:
+            names = ["floor", *WAYS]
             rates: dict[str, list[float]] = {name: [] for name in names}
             for round_ in range(rounds):
                 for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-                    rates[name].append(
-                        pgbench(server, FLOOR, users, number, seconds)
-                        if name == "floor"
-                        else clients.rate(name, users, number, seconds)
-                    )
+                    if name == "floor":
+                        rates[name].append(pgbench(server, FLOOR, users, number, seconds))
+                    else:
+                        prepared, way = WAYS[name]
+                        rates[name].append(pools[prepared].rate(way, users, number, seconds))
             where = "one account" if users == 1 else f"{users:,} accounts"
             print(f"\n{where}, {number} client{'s' if number > 1 else ''}")
-            _print(rates, "floor", ways)
-            ratio = _ratio(rates["consume"], rates["for_update"])
-            bar = 3 if number == 1 else 8
-            print(f"  {'consume over for_update':<24} {ratio:>19.2f}  at least {bar}")
+            _print(rates, "floor", bars)
+            ratio = _ratio(rates["consume"], rates["select for update"])
+            bar = f"  at least {over}" if over else ""
+            print(f"  {'consume / for update':<24} {ratio:>19.2f}{bar}", flush=True)
     finally:
-        clients.close()
+        for pool in pools.values():
+            pool.close()
 
 
 def sign_ups(
@@ -227,6 +224,18 @@ def reconciliation(connection: psycopg.Connection[Any], url: str, rounds: int, r
         print(f"  {name:<24} {statistics.median(each):>8.2f} s")
 
 
+def flush_time(directory: str) -> float:
+    """Milliseconds that a page takes to the disk (median)."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        times = []
+        for _ in range(500):
+            start = time.perf_counter()
+            os.pwrite(file.fileno(), b"x" * 8192, 0)
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000
+
+
 def _print(rates: dict[str, list[float]], base: str, bars: dict[str, float]) -> None:
     for name, each in rates.items():
         ratio = _ratio(each, rates[base])
@@ -249,6 +258,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each way in each round")
     parser.add_argument("--rows", type=int, default=5_000_000, help="of the reconciled ledger")
     parser.add_argument("--where", help="a directory on the file system to be measured")
+    parser.add_argument("--flush", type=float, default=0, help="milliseconds more for each flush")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of Python clients")
     parser.add_argument("--only", choices=("consume", "sign-up", "reconcile"))
     options = parser.parse_args()
     with (
@@ -264,14 +275,24 @@ def main() -> None:
             "SELECT public.grant_credits(id, %s, 'purchase', 'bench') FROM public.users", [CREDITS]
         )
         connection.execute("VACUUM ANALYZE")
-        print(f"load of the machine: {os.getloadavg()[0]:.1f}, processors: {os.cpu_count()}")
+        if options.flush:
+            connection.execute(
+                f"ALTER SYSTEM SET commit_delay = {options.flush * 1000:.0f}".encode()
+            )
+            connection.execute("ALTER SYSTEM SET commit_siblings = 0")
+            connection.execute("SELECT pg_reload_conf()")
+        print(
+            f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; a flush takes"
+            f" {flush_time(str(server.root)):.2f} ms, and {options.flush:g} ms more;"
+            f" Python clients in {options.processes} processes"
+        )
         if options.only in {None, "consume"}:
-            consumes(server, url, options.rounds, options.seconds)
+            consumes(server, url, options.rounds, options.seconds, options.processes)
         if options.only in {None, "sign-up"}:
             sign_ups(server, connection, options.rounds, options.seconds)
         if options.only in {None, "reconcile"}:
             reconciliation(connection, url, options.rounds, options.rows)
-        print(f"\nload of the machine: {os.getloadavg()[0]:.1f}")
+        print(f"\nload {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

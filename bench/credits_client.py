@@ -1,32 +1,51 @@
-"""A client of bench/credits.py: runs the ways that it is told on standard input, and counts.
+"""A process with clients of bench/credits.py: runs the ways it is told on standard input, and counts.
 
-Each line is ``WAY USERS SECONDS``; the answer is the number of credits spent and the seconds it took.
+Each line is ``WAY USERS SECONDS CLIENTS``: so many threads at once, each with its own connection. The
+answer is the credits that they spent in a second together.
 """
 
 from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import django
 
+MOST_CLIENTS = 64
+
 
 def main() -> None:
     django.setup()
+    # The threads stay, and with them their connections.
+    with ThreadPoolExecutor(MOST_CLIENTS) as pool:
+        for line in sys.stdin:
+            way, users, seconds, clients = line.split()
+            start = threading.Barrier(int(clients))
+            running = [
+                pool.submit(_client, WAYS[way], int(users), float(seconds), start)
+                for _ in range(int(clients))
+            ]
+            print(sum(each.result() for each in running), flush=True)
+
+
+def _client(
+    spend: Callable[[int], int], users: int, seconds: float, start: threading.Barrier
+) -> float:
     from django.db import connections
 
     connections["auth"].ensure_connection()
-    for line in sys.stdin:
-        way, users, seconds = line.split()
-        spend = WAYS[way]
-        spent, start = 0, time.perf_counter()
-        end = start + float(seconds)
-        while time.perf_counter() < end:
-            spent += spend(int(users))
-        print(spent, time.perf_counter() - start, flush=True)
+    # Also keeps a thread from running two of them.
+    start.wait()
+    spent, begin = 0, time.perf_counter()
+    end = begin + seconds
+    while time.perf_counter() < end:
+        spent += spend(users)
+    return spent / (time.perf_counter() - begin)
 
 
 def _user(users: int) -> str:
@@ -38,18 +57,6 @@ def consume(users: int) -> int:
 
     ledger.consume(_user(users), 1, operation="bench")
     return 1
-
-
-def consume_unprepared(users: int) -> int:
-    """As with PREPARED_STATEMENTS=off."""
-    from django.db import connections
-
-    raw = connections["auth"].connection
-    threshold, raw.prepare_threshold = raw.prepare_threshold, None
-    try:
-        return consume(users)
-    finally:
-        raw.prepare_threshold = threshold
 
 
 def consume_with_key(users: int) -> int:
@@ -92,7 +99,6 @@ def for_update(users: int) -> int:
 
 WAYS: dict[str, Callable[[int], int]] = {
     "consume": consume,
-    "consume_unprepared": consume_unprepared,
     "consume_with_key": consume_with_key,
     "consume_many": consume_many,
     "for_update": for_update,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connections, transaction
 
 from auth_app import credits as ledger
 from tests.conftest import Databases
@@ -100,6 +100,24 @@ def test_ids_of_a_batch_are_version_7_and_in_its_order(alice: str) -> None:
     for id_ in ids:
         made = uuid.UUID(id_)
         assert (made.version, made.variant, str(made)) == (7, uuid.RFC_4122, id_)
+
+
+def test_a_batch_reads_only_the_keys_that_it_names(alice: str, databases: Databases) -> None:
+    databases.execute(
+        "auth",
+        "INSERT INTO credit_transactions (user_id, amount, type, idempotency_key)"
+        " SELECT 'a', 1, 'bonus', 'old ' || n FROM generate_series(1, 5000) n",
+    )
+    databases.execute("auth", "ANALYZE credit_transactions")
+    batch = [ledger.Spend(alice, 1, "q", idempotency_key=f"new {n}") for n in range(100)]
+    with transaction.atomic(using="auth"):
+        ledger.consume_many(batch)
+        with connections["auth"].cursor() as cursor:
+            cursor.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+                " WHERE relname = 'credit_transactions'"
+            )
+            assert cursor.fetchone()[0] <= len(batch)
 
 
 def test_the_functions_before_come_back(alice: str, databases: Databases) -> None:

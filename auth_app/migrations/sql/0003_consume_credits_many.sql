@@ -110,9 +110,13 @@ BEGIN
                  WHERE m.user_id = i.user_id AND m.team_id = t.id))
         LEFT JOIN public.api_key_credits k ON i.payer = 'api_key' AND k.api_key = i.api_key
              AND k.user_id = i.user_id AND (i.team_id IS NULL OR k.team_id = i.team_id)
-        LEFT JOIN public.credit_transactions e
-             ON e.user_id = i.user_id AND e.idempotency_key = i.idempotency_key
-             AND i.amount BETWEEN 1 AND 2147483647
+        -- With LIMIT each key is looked up in the index, whatever the planner knows of the account: a
+        -- join by user alone would read all that it ever spent with a key, for each item.
+        LEFT JOIN LATERAL (
+             SELECT * FROM public.credit_transactions h
+             WHERE h.user_id = i.user_id AND h.idempotency_key = i.idempotency_key
+               AND i.amount BETWEEN 1 AND 2147483647
+             LIMIT 1) e ON true
         ORDER BY i.account_number, i.place
     LOOP
         IF v_item.account_number <> v_last THEN
