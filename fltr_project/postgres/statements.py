@@ -55,6 +55,8 @@ class Statement:
         Otherwise Ctrl-C takes effect only when the server has answered.
         """
         connection = connections[using]
+        # As a cursor of Django's begins.
+        connection.close_if_health_check_failed()
         connection.ensure_connection()
         raw: psycopg.Connection[Any] = connection.connection
         # Without autocommit psycopg's cursor has to send the BEGIN.

@@ -127,6 +127,17 @@ def test_a_lost_connection_is_an_operational_error(databases: Databases) -> None
     assert ECHO.rows(VALUES, "auth")[0][0] == 7
 
 
+def test_a_health_check_comes_first_where_it_is_on(databases: Databases) -> None:
+    ECHO.rows(VALUES, "auth")
+    connection = connections["auth"]
+    databases.execute(
+        "auth", "SELECT pg_terminate_backend(%s, 5000)", connection.connection.info.backend_pid
+    )
+    # What CONN_HEALTH_CHECKS and the start of a request set.
+    connection.health_check_enabled, connection.health_check_done = True, False
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
 def test_it_joins_a_transaction(databases: Databases) -> None:
     databases.execute("auth", "ALTER TABLE users DISABLE TRIGGER users_open_credit_account")
     databases.execute("auth", "INSERT INTO users (id, name, email) VALUES ('u', 'U', 'u')")
