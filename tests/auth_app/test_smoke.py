@@ -10,7 +10,7 @@ import pytest
 from django.db import connections, transaction
 
 from auth_app import smoke, smoke_race
-from tests.conftest import ALIASES, ROOT, Databases, Outcome
+from tests.conftest import ALIASES, ROOT, Databases, Outcome, assert_not_there
 
 
 @pytest.fixture
@@ -109,6 +109,32 @@ def test_error_a_race_of_one(
     outcome = run("smoke_credits", "--concurrency", clients)
     assert outcome.code == 2
     assert f"--concurrency is {clients}. Use 2 clients or more, or leave it out." in outcome.err
+
+
+@pytest.mark.parametrize("option", [[], ["--concurrency", "2"]])
+def test_error_an_empty_schema(
+    databases: Databases, run: Callable[..., Outcome], option: list[str]
+) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert_not_there(run("smoke_credits", *option), databases, "migrate")
+    assert run("migrate", "--database", "auth", "--verbosity", "0").code == 0
+    assert run("smoke_credits").code == 0
+
+
+def test_error_no_schema_at_all(
+    databases: Databases, run: Callable[..., Outcome], manage: Callable[..., Outcome]
+) -> None:
+    """Where `migrate` would not do, something else is named that does."""
+    databases.execute("auth", "DROP SCHEMA public CASCADE")
+    assert_not_there(run("smoke_credits"), databases, "clean_slate")
+    outcome = manage("migrate", "--database", "auth", **databases.environment())
+    assert outcome.code == 2
+    assert outcome.err == (
+        "There is no schema public: no schema has been selected to create in. "
+        "Run `manage.py nuke_schema --database ALIAS`, which makes an empty one.\n"
+    )
+    assert run("clean_slate", "--database", "auth", "--no-input").code == 0
+    assert run("smoke_credits").code == 0
 
 
 def test_inside_a_transaction_it_is_a_savepoint(lived_in: Databases) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from auth_app import drizzle
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 
 class Command(SchemaCommand):
@@ -25,6 +26,7 @@ class Command(SchemaCommand):
 
     def handle(self, folder: Path, **options: Any) -> None:
         target = identify(connect("auth"))
+        contract.require_built(target)
         adoption = drizzle.adopt(folder)
         if self.format == "json":
             self.print_json(

@@ -7,6 +7,7 @@ from typing import Any
 from auth_app import reconcile
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 WORDS = {"user": "user", "team": "team", "api_key": "API key of user"}
 
@@ -34,6 +35,7 @@ class Command(SchemaCommand):
 
     def handle(self, repair: bool, **options: Any) -> None:
         target = identify(connect("auth"))
+        contract.require_built(target)
         accounts = reconcile.count_accounts()
         self.say(f"Credits of {target}")
         unopened = []

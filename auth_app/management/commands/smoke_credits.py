@@ -9,6 +9,7 @@ from auth_app import smoke, smoke_race
 from fltr_project.errors import CannotRun
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 # Consumes whose time is taken.
 CONSUMES = 200
@@ -45,6 +46,7 @@ class Command(SchemaCommand):
             )
         start = time.perf_counter()
         target = identify(connect("auth"))
+        contract.require_built(target)
         result = smoke.run("auth", CONSUMES)
         checks, unchecked = list(result.checks), list(result.unchecked)
         if concurrency:
