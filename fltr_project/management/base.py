@@ -38,8 +38,15 @@ class SchemaCommand(BaseCommand):
     requires_system_checks = ()
     # Shown below the options: commands to copy.
     examples = ""
+    # The verdict of exit code 1.
+    difference = "failed"
     format = "text"
     verbosity = 1
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return type(self).__module__.rpartition(".")[2]
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(
@@ -108,7 +115,15 @@ class SchemaCommand(BaseCommand):
 
     def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
         """The JSON object of a run that ended with an error."""
-        return {"verdict": VERDICTS[exit_code], "exit_code": exit_code, "error": sentence}
+        return {**self.outcome(exit_code), "error": sentence}
+
+    def outcome(self, exit_code: int = 0) -> dict[str, Any]:
+        """How the JSON object of every outcome begins."""
+        return {
+            "command": self.command,
+            "verdict": self.difference if exit_code == 1 else VERDICTS[exit_code],
+            "exit_code": exit_code,
+        }
 
     def print_json(self, document: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(document, indent=2, sort_keys=False))
@@ -175,7 +190,6 @@ class SchemaCommand(BaseCommand):
 
 VERDICTS = {
     0: "clean",
-    1: "failed",
     2: "could not run",
     3: "refused",
     4: "declined",

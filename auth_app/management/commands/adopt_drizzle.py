@@ -31,8 +31,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean",
-                    "exit_code": 0,
+                    **self.outcome(),
                     "database": target_json(target),
                     "entries": list(adoption.entries),
                     "recorded": list(adoption.recorded),

@@ -23,6 +23,7 @@ class Command(SchemaCommand):
   manage.py reconcile_credits --repair     write a correcting row for each balance that drifts
   manage.py reconcile_credits --format json
 """
+    difference = "drift"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_format(parser)
@@ -52,8 +53,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "drift" if exit_code else "clean",
-                    "exit_code": exit_code,
+                    **self.outcome(exit_code),
                     "database": target_json(target),
                     "accounts": accounts,
                     "users_without_account": unopened,

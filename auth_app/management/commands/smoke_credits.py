@@ -53,11 +53,11 @@ class Command(SchemaCommand):
             )
         elapsed = time.perf_counter() - start
         failed = sum(not check.ok for check in checks)
+        exit_code = 1 if failed else 0
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "failed" if failed else "clean",
-                    "exit_code": 1 if failed else 0,
+                    **self.outcome(exit_code),
                     "database": target_json(target),
                     "seconds": round(elapsed, 3),
                     "checks": [asdict(check) for check in checks],
@@ -78,7 +78,7 @@ class Command(SchemaCommand):
                 + (", and the user of the race was removed." if concurrency else ".")
             )
             self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
-        self.exit_with(1 if failed else 0)
+        self.exit_with(exit_code)
 
 
 def _clients(text: str) -> int:

@@ -72,8 +72,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean",
-                    "exit_code": 0,
+                    **self.outcome(),
                     "running": status.running,
                     "kept": status.kept,
                     "pid": status.pid,

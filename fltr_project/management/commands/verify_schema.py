@@ -53,6 +53,7 @@ class Command(SchemaCommand):
   manage.py verify_schema --database auth --against postgresql://reader@production/fltr_auth
   manage.py verify_schema --strict --format json
 """
+    difference = "drift"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_databases(parser, "default: all")
@@ -108,6 +109,11 @@ class Command(SchemaCommand):
                 "--against names one database. Say with --database which one to compare with it: "
                 f"{' or '.join(ALIASES)}."
             )
+        if self.format != "text" and (options["sql"] or write_contract):
+            raise CannotRun(
+                f"--sql and --write-contract take no --format {self.format}. Leave one of them "
+                "out; in json each finding has its repair."
+            )
         try:
             connections = {alias: connect(alias) for alias in aliases}
             targets = [identify(connection) for connection in connections.values()]
@@ -130,8 +136,12 @@ class Command(SchemaCommand):
                 f"verify_schema itself failed: {type(error).__name__}: {error}. This is a fault of "
                 "the program, not of the databases; --traceback shows where."
             ) from error
-        self._report(results, strict, options["sql"])
-        self.exit_with(int(any(result.fails(strict) for result in results)))
+        exit_code = int(any(result.fails(strict) for result in results))
+        if options["sql"]:
+            self._print_scripts(results)
+        else:
+            self._report(results, strict, exit_code)
+        self.exit_with(exit_code)
 
     def _verify(
         self,
@@ -160,11 +170,9 @@ class Command(SchemaCommand):
             )
         return results
 
-    def _report(self, results: Sequence[Verified], strict: bool, sql: bool) -> None:
-        if sql:
-            self._print_scripts(results)
-        elif self.format == "json":
-            self.print_json(reports.document(results, strict))
+    def _report(self, results: Sequence[Verified], strict: bool, exit_code: int) -> None:
+        if self.format == "json":
+            self.print_json({**self.outcome(exit_code), "databases": reports.databases(results)})
         elif self.format == "text":
             self.say(reports.text(results, self.style, self.verbosity))
         else:
