@@ -44,10 +44,13 @@ class OperationCommand(SchemaCommand):
             type=float,
             default=locks.LOCK_TIMEOUT / 1000,
             metavar="SECONDS",
-            help="how long to wait for other sessions (default: %(default)g)",
+            help="how long to wait for other sessions before giving up with exit code 5 "
+            "(default: %(default)g)",
         )
         parser.add_argument(
-            "--terminate", action="store_true", help="end the sessions that are in the way"
+            "--terminate",
+            action="store_true",
+            help="end the sessions that are in the way instead of waiting for them",
         )
 
     def add_backup(self, parser: ArgumentParser) -> None:
@@ -60,7 +63,7 @@ class OperationCommand(SchemaCommand):
             "--no-backup",
             action="store_false",
             dest="wants_backup",
-            help="make none; never on a protected database",
+            help="make no backup; refused on a protected database",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:

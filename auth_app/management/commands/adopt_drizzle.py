@@ -18,10 +18,13 @@ class Command(SchemaCommand):
     )
     examples = """\
   manage.py adopt_drizzle ../web/drizzle
+  manage.py adopt_drizzle ../web/drizzle --format json
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("folder", type=Path, help="what drizzle.config.ts has as `out`")
+        parser.add_argument(
+            "folder", type=Path, help="the migrations: what drizzle.config.ts has as `out`"
+        )
         self.add_format(parser)
 
     def handle(self, folder: Path, **options: Any) -> None:

@@ -19,7 +19,7 @@ class Command(SchemaCommand):
         "Exits 0 when all agree or were repaired, 1 when some do not, 2 when it could not look."
     )
     examples = """\
-  manage.py reconcile_credits
+  manage.py reconcile_credits              only look, at fltr_auth, which holds the credits
   manage.py reconcile_credits --repair     write a correcting row for each balance that drifts
   manage.py reconcile_credits --format json
 """

@@ -22,7 +22,7 @@ class Command(SchemaCommand):
         "1 when one fails, 2 when it could not run."
     )
     examples = """\
-  manage.py smoke_credits
+  manage.py smoke_credits                    on fltr_auth, which holds the credits
   manage.py smoke_credits --concurrency 16   and let 16 clients drain one account
   manage.py smoke_credits --format json
 """
@@ -33,8 +33,8 @@ class Command(SchemaCommand):
             "--concurrency",
             type=_clients,
             metavar="N",
-            help="also let N clients spend one account at once, each over a connection of its own; "
-            "that commits, with a marked user whom it removes again",
+            help="also let N clients (1 or more) spend one account at once, each over a connection "
+            "of its own; that commits, with a marked user whom it removes again",
         )
 
     def handle(self, concurrency: int | None, **options: Any) -> None:

@@ -39,7 +39,7 @@ IGNORE_FILE = "verify_schema.toml"
 
 class Command(SchemaCommand):
     help = (
-        "Compares the live catalogs with the contract: every table, column, key, check, foreign "
+        "Compares the live catalogs with the contract (contract.json beside each app's migrations): every table, column, key, check, foreign "
         "key, index, trigger, function and right, missing and unexpected alike, and says what each "
         "difference means. Reads only, unless --apply is given. Exits 0 when they agree, 1 when "
         "something is wrong, 2 when it could not look."
@@ -49,22 +49,25 @@ class Command(SchemaCommand):
   manage.py verify_schema --database auth -v2  one of them, with its tables, notes and repairs
   manage.py verify_schema --data               their rows too: orphans, owners, balances
   manage.py verify_schema --database auth --sql > repair.sql
+                                               the repair, to read and to run with psql
   manage.py verify_schema --database auth --apply
+                                               or to run now
   manage.py verify_schema --database auth --against postgresql://reader@production/fltr_auth
+                                               what differs from another database
   manage.py verify_schema --strict --format json
 """
     difference = "drift"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        self.add_databases(parser, "default: all")
+        self.add_databases(parser)
         parser.add_argument(
             "--format",
             choices=("text", "json", *reports.RENDERERS),
             default="text",
-            help="json prints one object on standard output, on failure too; github, junit and "
-            "markdown are for a build",
+            help="json prints one object on standard output, on failure too (docs/json/); github, "
+            "junit and markdown are for a build",
         )
-        parser.add_argument("--strict", action="store_true", help="warnings fail too")
+        parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
         parser.add_argument(
             "--data", action="store_true", help="look at the rows too; needs SELECT on the tables"
         )
@@ -81,10 +84,10 @@ class Command(SchemaCommand):
         )
         action = parser.add_mutually_exclusive_group()
         action.add_argument(
-            "--sql", action="store_true", help="print the repair as one script for psql"
+            "--sql", action="store_true", help="print the repair as a script for psql"
         )
         action.add_argument(
-            "--apply", action="store_true", help="run the repair, then verify again"
+            "--apply", action="store_true", help="show the repair, ask, run it and verify again"
         )
         action.add_argument(
             "--write-contract",
@@ -92,7 +95,7 @@ class Command(SchemaCommand):
             help="write the live catalogs to contract.json instead of comparing: for developers, "
             "on freshly migrated databases, after a migration was added",
         )
-        self.add_consent(parser)
+        self.add_consent(parser.add_argument_group("with --apply"))
 
     def handle(
         self,
@@ -206,8 +209,6 @@ class Command(SchemaCommand):
 
     def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
         """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
-        if options.get("token"):
-            raise Refused("Guard 'token': --apply shows what it runs and takes no --token.")
         guards.require_known_names(plans, options["confirm"])
         for plan in plans:
             target = plan.target
