@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
+from fltr_project.errors import CannotRun
 from fltr_project.postgres import locks
+from fltr_project.postgres.target import Target, connect
 from fltr_project.schema.facts import Catalog
 
 from . import credits as ledger
@@ -25,6 +27,28 @@ from .smoke_live import EMAIL, MARK, Live, Wrong, expect
 CREDITS_EACH, TRIES = 15, 20
 # Users of a run that was killed are removed once no run can still be using them.
 LEFT_OVER = "1 hour"
+
+
+def require_room(target: Target, clients: int) -> None:
+    """Raise CannotRun where the server has no room for so many connections more. Read-only.
+
+    Found out by trying, that would leave none to anybody else meanwhile. The slots that a server
+    reserves stay free, also where a superuser might take them.
+    """
+    with connect(target.alias).cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int"
+            # Since PostgreSQL 16.
+            " - coalesce(current_setting('reserved_connections', true)::int, 0)"
+            " - (SELECT sum(numbackends) FROM pg_stat_database)::int"
+        )
+        (room,) = cursor.fetchone()
+    if clients > room:
+        raise CannotRun(
+            f"--concurrency is {clients}, but {target} has room for {room} more connections. "
+            "Use fewer clients, or raise max_connections."
+        )
 
 
 def drain(clients: int, using: str = "auth") -> Check:
@@ -54,9 +78,8 @@ def drain(clients: int, using: str = "auth") -> Check:
         _remove(user_id, using)
     if left_over:
         detail += f"; removed {left_over} users of a run that was killed"
-    return Check(
-        f"{clients} clients at once", ok, detail, round((time.perf_counter() - start) * 1000)
-    )
+    name = "1 client alone" if clients == 1 else f"{clients} clients at once"
+    return Check(name, ok, detail, round((time.perf_counter() - start) * 1000))
 
 
 def _drain(user_id: str, clients: int, using: str) -> str:

@@ -16,6 +16,7 @@ import sqlite3
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db.migrations.exceptions import MigrationSchemaMissing
 
 
 class CleanSlateError(Exception):
@@ -68,6 +69,9 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, PermissionError) and error.filename:
         return f"This user may not use {error.filename}. Run as its owner, or change its mode."
+    if isinstance(error, MigrationSchemaMissing) and error.__context__ is not None:
+        # `migrate` could not make the table of its record; the reason is what it was handling.
+        return explain(error.__context__)
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
     if isinstance(cause, sqlite3.OperationalError):
         return (
@@ -86,6 +90,11 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
         return f"The server gave up waiting: {reason}. Try again when the other sessions are done."
+    if isinstance(cause, psycopg.errors.InvalidSchemaName):
+        return (
+            f"There is no schema public: {reason}. Run `manage.py nuke_schema --database ALIAS`, "
+            "which makes an empty one."
+        )
     if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
         return f"The schema is not there or not whole: {reason}. Run `manage.py verify_schema`."
     if isinstance(cause, psycopg.OperationalError) and cause.pgconn is not None:

@@ -86,6 +86,16 @@ class Databases:
         return urls
 
 
+def assert_not_there(outcome: Outcome, databases: Databases, command: str) -> None:
+    """One sentence about database ``auth``, with the command that builds its schema."""
+    assert (outcome.out, outcome.code) == ("", 2), outcome
+    (line,) = outcome.err.splitlines()
+    assert line.startswith(f"CommandError: The schema of {databases.names['auth']} on PostgreSQL ")
+    assert line.endswith(
+        f" is not there: none of its 9 tables exists. Build it with `manage.py {command} --database auth`."
+    )
+
+
 @pytest.fixture
 def run() -> Callable[..., Outcome]:
     """Run a management command in this process, as from the command line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter, _ActionsContainer
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,9 +17,12 @@ from django.core.management.base import (
 )
 
 from fltr_project.errors import CleanSlateError, Declined, explain
-from fltr_project.postgres.target import ALIASES, Target
+from fltr_project.postgres.target import Target
 from fltr_project.schema import guards
 from fltr_project.schema.plan import Plan
+
+# What `--database` takes.
+WHICH = "auth (users, teams, credits) or fltr (datasets, documents, jobs)"
 
 
 class ExamplesHelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
@@ -38,8 +41,15 @@ class SchemaCommand(BaseCommand):
     requires_system_checks = ()
     # Shown below the options: commands to copy.
     examples = ""
+    # The verdict of exit code 1.
+    difference = "failed"
     format = "text"
     verbosity = 1
+
+    @property
+    def command(self) -> str:
+        """Its name on the command line."""
+        return type(self).__module__.rpartition(".")[2]
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(
@@ -53,38 +63,44 @@ class SchemaCommand(BaseCommand):
             "--format",
             choices=("text", "json"),
             default="text",
-            help="json prints one object on standard output, on failure too",
+            help="json prints one object on standard output, on failure too (docs/json/)",
         )
 
-    def add_databases(self, parser: ArgumentParser, default: str) -> None:
+    def add_databases(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--database",
             action="append",
             default=[],
             dest="databases",
             metavar="ALIAS",
-            help=f"one of {', '.join(ALIASES)}; repeat for several ({default})",
+            help=f"{WHICH}; repeat it for both (default: both)",
         )
 
-    def add_consent(self, parser: ArgumentParser) -> None:
+    def add_database(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", required=True, metavar="ALIAS", help=WHICH)
+
+    def add_consent(self, parser: _ActionsContainer) -> None:
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help="do not ask; enough for a database marked development or test, or an empty one",
+            help="do not ask; enough where nothing is protected: the database is marked development "
+            "or test (mark_environment), or is not marked and empty",
         )
         parser.add_argument(
             "--confirm",
             action="append",
             default=[],
             metavar="NAME",
-            help="the name of the database that this is about, instead of typing it",
+            help="the name of the database that this is about, instead of typing it; may be repeated",
         )
+
+    def add_token(self, parser: ArgumentParser, printed_by: str = "--plan") -> None:
         parser.add_argument(
             "--token",
             metavar="T",
-            help="what --plan printed: a protected database wants it besides its name",
+            help=f"what {printed_by} printed: a protected database wants it besides its name",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -108,7 +124,15 @@ class SchemaCommand(BaseCommand):
 
     def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
         """The JSON object of a run that ended with an error."""
-        return {"verdict": VERDICTS[exit_code], "exit_code": exit_code, "error": sentence}
+        return {**self.outcome(exit_code), "error": sentence}
+
+    def outcome(self, exit_code: int = 0) -> dict[str, Any]:
+        """How the JSON object of every outcome begins."""
+        return {
+            "command": self.command,
+            "verdict": self.difference if exit_code == 1 else VERDICTS[exit_code],
+            "exit_code": exit_code,
+        }
 
     def print_json(self, document: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(document, indent=2, sort_keys=False))
@@ -175,7 +199,6 @@ class SchemaCommand(BaseCommand):
 
 VERDICTS = {
     0: "clean",
-    1: "failed",
     2: "could not run",
     3: "refused",
     4: "declined",

@@ -16,7 +16,7 @@ from django.db import Error as DatabaseError
 from fltr_project import history
 from fltr_project.errors import CannotRun
 from fltr_project.history import Event, History
-from fltr_project.management.base import VERDICTS, SchemaCommand
+from fltr_project.management.base import SchemaCommand
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import (
     ALIASES,
@@ -44,10 +44,13 @@ class OperationCommand(SchemaCommand):
             type=float,
             default=locks.LOCK_TIMEOUT / 1000,
             metavar="SECONDS",
-            help="how long to wait for other sessions (default: %(default)g)",
+            help="how long to wait for other sessions before giving up with exit code 5 "
+            "(default: %(default)g)",
         )
         parser.add_argument(
-            "--terminate", action="store_true", help="end the sessions that are in the way"
+            "--terminate",
+            action="store_true",
+            help="end the sessions that are in the way instead of waiting for them",
         )
 
     def add_backup(self, parser: ArgumentParser) -> None:
@@ -60,11 +63,10 @@ class OperationCommand(SchemaCommand):
             "--no-backup",
             action="store_false",
             dest="wants_backup",
-            help="make none; never on a protected database",
+            help="make no backup; refused on a protected database",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        self.command = type(self).__module__.rpartition(".")[2]
         self.run_id = uuid.uuid4().hex[:12]
         self.history = History(Path(settings.OPERATIONS_LOG))
         self.targets: tuple[Target, ...] = ()
@@ -89,16 +91,12 @@ class OperationCommand(SchemaCommand):
         self.record(event, sentence, exit_code)
         super()._fail(sentence, exit_code, error)
 
-    def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
-        return {**self.outcome(exit_code), "error": sentence}
-
     def outcome(self, exit_code: int = 0) -> dict[str, Any]:
-        """How the JSON object of every outcome begins."""
+        """With the run's id, which its events in the history have too."""
         return {
             "command": self.command,
             "operation": self.run_id,
-            "verdict": VERDICTS[exit_code],
-            "exit_code": exit_code,
+            **super().outcome(exit_code),
         }
 
     def record(self, event: str, detail: str, exit_code: int | None = None) -> None:

@@ -26,26 +26,21 @@ SINGULAR = {kind.plural: kind.kind for kind in KINDS} | {
 UNREMARKABLE = frozenset({"settings", "schemas"})
 
 
-def document(results: Sequence[Verified], strict: bool) -> dict[str, Any]:
-    """The object of ``--format json``; docs/json/verify_schema.schema.json describes it."""
-    failed = any(result.fails(strict) for result in results)
-    return {
-        "verdict": "drift" if failed else "clean",
-        "exit_code": int(failed),
-        "databases": [
-            {
-                **target_json(result.target),
-                "tables": list(result.catalog.tables),
-                "checked": result.checked,
-                "findings": [_finding(entry) for entry in result.entries],
-                "ignored": [
-                    {"id": each.id, "reason": each.reason, "expires": each.expires}
-                    for each in result.ignored
-                ],
-            }
-            for result in results
-        ],
-    }
+def databases(results: Sequence[Verified]) -> list[dict[str, Any]]:
+    """As ``--format json`` prints them; docs/json/verify_schema.schema.json describes it."""
+    return [
+        {
+            **target_json(result.target),
+            "tables": list(result.catalog.tables),
+            "checked": result.checked,
+            "findings": [_finding(entry) for entry in result.entries],
+            "ignored": [
+                {"id": each.id, "reason": each.reason, "expires": each.expires}
+                for each in result.ignored
+            ],
+        }
+        for result in results
+    ]
 
 
 def _finding(entry: Entry) -> dict[str, Any]:

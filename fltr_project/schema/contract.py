@@ -15,9 +15,11 @@ from typing import Any
 
 from django.apps import apps
 
+from fltr_project.errors import CannotRun
+from fltr_project.postgres.target import Target, connect
 from fltr_project.routers import APP_DATABASES
 
-from .facts import KINDS, Catalog, Fact
+from .facts import KINDS, TRACKING_TABLES, Catalog, Fact
 
 FORMAT = 1
 
@@ -52,6 +54,29 @@ def dump(catalog: Catalog) -> str:
 
 def tables(alias: str) -> tuple[str, ...]:
     return load(alias).tables
+
+
+def require_built(target: Target) -> None:
+    """Raise CannotRun where nothing of the contract is there: all else would be said of nothing.
+
+    Read-only. A schema that is there in part passes; ``verify_schema`` says what it lacks.
+    """
+    wanted = [table for table in tables(target.alias) if table not in TRACKING_TABLES]
+    with connect(target.alias).cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename = ANY(%s)),"
+            " to_regnamespace('public') IS NOT NULL",
+            [wanted],
+        )
+        built, migratable = cursor.fetchone()
+    if not built:
+        # `migrate` builds in a schema public, and does not make one.
+        command = "migrate" if migratable else "clean_slate"
+        raise CannotRun(
+            f"The schema of {target} is not there: none of its {len(wanted)} tables exists. "
+            f"Build it with `manage.py {command} --database {target.alias}`."
+        )
 
 
 def _entry(fact: Fact) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Databases, Outcome
+from tests.conftest import Databases, Outcome, assert_not_there
 
 
 @pytest.fixture
@@ -47,3 +47,10 @@ def test_error_a_journal_that_cannot_be_read(
     assert outcome.code == 2
     assert "drizzle-kit generate" in outcome.err
     assert databases.execute("auth", "SELECT count(*) FROM __drizzle_migrations") == [(0,)]
+
+
+def test_error_an_empty_schema(
+    databases: Databases, run: Callable[..., Outcome], folder: Path
+) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert_not_there(run("adopt_drizzle", str(folder)), databases, "migrate")

@@ -10,7 +10,7 @@ from django.db import connections
 
 from auth_app import credits as ledger
 from auth_app import reconcile
-from tests.conftest import ROOT, Databases, Outcome
+from tests.conftest import ROOT, Databases, Outcome, assert_not_there
 
 
 @pytest.fixture
@@ -119,6 +119,14 @@ def test_json_says_it_all_and_no_key(filled: Databases, run: Callable[..., Outco
     assert (outcome.code, document["exit_code"], document["verdict"]) == (1, 1, "drift")
     assert [each["difference"] for each in document["drifts"]] == [7, -100, -1, 1]
     assert "secret-key" not in outcome.out
+
+
+@pytest.mark.parametrize("option", [[], ["--repair"]])
+def test_error_an_empty_schema(
+    databases: Databases, run: Callable[..., Outcome], option: list[str]
+) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert_not_there(run("reconcile_credits", *option), databases, "migrate")
 
 
 def test_it_only_reads_without_repair(filled: Databases, run: Callable[..., Outcome]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections, transaction
 
 from auth_app import smoke, smoke_race
-from tests.conftest import ALIASES, ROOT, Databases, Outcome
+from tests.conftest import ALIASES, ROOT, Databases, Outcome, assert_not_there
 
 
 @pytest.fixture
@@ -102,13 +102,60 @@ def test_users_of_a_killed_race_are_removed_by_the_next(lived_in: Databases) -> 
     ) == [("new",), ("real",)]
 
 
-@pytest.mark.parametrize("clients", ["1", "-1"])
-def test_error_a_race_of_one(
-    databases: Databases, run: Callable[..., Outcome], clients: str
+def test_one_client_alone_drains_an_account(
+    databases: Databases, run: Callable[..., Outcome]
 ) -> None:
-    outcome = run("smoke_credits", "--concurrency", clients)
+    outcome = run("smoke_credits", "--concurrency", "1")
+    assert outcome.code == 0
+    assert "15 credits, 20 tries: 15 went through, 5 refused, balance 0" in outcome.out
+    assert "[ok] 1 client alone" in outcome.out
+
+
+@pytest.mark.parametrize("clients", ["0", "-1", "two", "1.5", ""])
+def test_error_a_race_of_nobody(run: Callable[..., Outcome], clients: str) -> None:
+    outcome = run("smoke_credits", f"--concurrency={clients}")
+    assert (outcome.out, outcome.code) == ("", 2)
+    assert f"argument --concurrency: {clients!r} is no number of clients; name 1 or more" in (
+        outcome.err
+    )
+
+
+def test_error_a_race_of_more_clients_than_the_server_has_room_for(
+    lived_in: Databases, run: Callable[..., Outcome]
+) -> None:
+    before = content(lived_in)
+    ((most,),) = lived_in.execute("auth", "SELECT current_setting('max_connections')")
+    outcome = run("smoke_credits", "--concurrency", most)
+    assert (outcome.out, outcome.code) == ("", 2)
+    assert f"--concurrency is {most}, but {lived_in.names['auth']} on PostgreSQL" in outcome.err
+    assert "Use fewer clients, or raise max_connections." in outcome.err
+    assert content(lived_in) == before
+
+
+@pytest.mark.parametrize("option", [[], ["--concurrency", "2"]])
+def test_error_an_empty_schema(
+    databases: Databases, run: Callable[..., Outcome], option: list[str]
+) -> None:
+    databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert_not_there(run("smoke_credits", *option), databases, "migrate")
+    assert run("migrate", "--database", "auth", "--verbosity", "0").code == 0
+    assert run("smoke_credits").code == 0
+
+
+def test_error_no_schema_at_all(
+    databases: Databases, run: Callable[..., Outcome], manage: Callable[..., Outcome]
+) -> None:
+    """Where `migrate` would not do, something else is named that does."""
+    databases.execute("auth", "DROP SCHEMA public CASCADE")
+    assert_not_there(run("smoke_credits"), databases, "clean_slate")
+    outcome = manage("migrate", "--database", "auth", **databases.environment())
     assert outcome.code == 2
-    assert f"--concurrency is {clients}. Use 2 clients or more, or leave it out." in outcome.err
+    assert outcome.err == (
+        "There is no schema public: no schema has been selected to create in. "
+        "Run `manage.py nuke_schema --database ALIAS`, which makes an empty one.\n"
+    )
+    assert run("clean_slate", "--database", "auth", "--no-input").code == 0
+    assert run("smoke_credits").code == 0
 
 
 def test_inside_a_transaction_it_is_a_savepoint(lived_in: Databases) -> None:

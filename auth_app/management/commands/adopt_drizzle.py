@@ -7,6 +7,7 @@ from typing import Any
 from auth_app import drizzle
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 
 class Command(SchemaCommand):
@@ -17,20 +18,23 @@ class Command(SchemaCommand):
     )
     examples = """\
   manage.py adopt_drizzle ../web/drizzle
+  manage.py adopt_drizzle ../web/drizzle --format json
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("folder", type=Path, help="what drizzle.config.ts has as `out`")
+        parser.add_argument(
+            "folder", type=Path, help="the migrations: what drizzle.config.ts has as `out`"
+        )
         self.add_format(parser)
 
     def handle(self, folder: Path, **options: Any) -> None:
         target = identify(connect("auth"))
+        contract.require_built(target)
         adoption = drizzle.adopt(folder)
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean",
-                    "exit_code": 0,
+                    **self.outcome(),
                     "database": target_json(target),
                     "entries": list(adoption.entries),
                     "recorded": list(adoption.recorded),

@@ -7,6 +7,7 @@ from typing import Any
 from auth_app import reconcile
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 WORDS = {"user": "user", "team": "team", "api_key": "API key of user"}
 
@@ -18,10 +19,11 @@ class Command(SchemaCommand):
         "Exits 0 when all agree or were repaired, 1 when some do not, 2 when it could not look."
     )
     examples = """\
-  manage.py reconcile_credits
+  manage.py reconcile_credits              only look, at fltr_auth, which holds the credits
   manage.py reconcile_credits --repair     write a correcting row for each balance that drifts
   manage.py reconcile_credits --format json
 """
+    difference = "drift"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         self.add_format(parser)
@@ -34,6 +36,7 @@ class Command(SchemaCommand):
 
     def handle(self, repair: bool, **options: Any) -> None:
         target = identify(connect("auth"))
+        contract.require_built(target)
         accounts = reconcile.count_accounts()
         self.say(f"Credits of {target}")
         unopened = []
@@ -50,8 +53,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "drift" if exit_code else "clean",
-                    "exit_code": exit_code,
+                    **self.outcome(exit_code),
                     "database": target_json(target),
                     "accounts": accounts,
                     "users_without_account": unopened,

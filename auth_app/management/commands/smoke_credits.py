@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
 from typing import Any
 
 from auth_app import smoke, smoke_race
-from fltr_project.errors import CannotRun
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
+from fltr_project.schema import contract
 
 # Consumes whose time is taken.
 CONSUMES = 200
@@ -22,7 +22,7 @@ class Command(SchemaCommand):
         "1 when one fails, 2 when it could not run."
     )
     examples = """\
-  manage.py smoke_credits
+  manage.py smoke_credits                    on fltr_auth, which holds the credits
   manage.py smoke_credits --concurrency 16   and let 16 clients drain one account
   manage.py smoke_credits --format json
 """
@@ -31,20 +31,18 @@ class Command(SchemaCommand):
         self.add_format(parser)
         parser.add_argument(
             "--concurrency",
-            type=int,
-            default=0,
+            type=_clients,
             metavar="N",
-            help="also let N clients spend one account at once; that commits, with a marked user "
-            "whom it removes again",
+            help="also let N clients (1 or more) spend one account at once, each over a connection "
+            "of its own; that commits, with a marked user whom it removes again",
         )
 
-    def handle(self, concurrency: int, **options: Any) -> None:
-        if concurrency < 0 or concurrency == 1:
-            raise CannotRun(
-                f"--concurrency is {concurrency}. Use 2 clients or more, or leave it out."
-            )
+    def handle(self, concurrency: int | None, **options: Any) -> None:
         start = time.perf_counter()
         target = identify(connect("auth"))
+        contract.require_built(target)
+        if concurrency:
+            smoke_race.require_room(target, concurrency)
         result = smoke.run("auth", CONSUMES)
         checks, unchecked = list(result.checks), list(result.unchecked)
         if concurrency:
@@ -55,11 +53,11 @@ class Command(SchemaCommand):
             )
         elapsed = time.perf_counter() - start
         failed = sum(not check.ok for check in checks)
+        exit_code = 1 if failed else 0
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "failed" if failed else "clean",
-                    "exit_code": 1 if failed else 0,
+                    **self.outcome(exit_code),
                     "database": target_json(target),
                     "seconds": round(elapsed, 3),
                     "checks": [asdict(check) for check in checks],
@@ -80,4 +78,10 @@ class Command(SchemaCommand):
                 + (", and the user of the race was removed." if concurrency else ".")
             )
             self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
-        self.exit_with(1 if failed else 0)
+        self.exit_with(exit_code)
+
+
+def _clients(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of clients; name 1 or more")
+    return int(text)

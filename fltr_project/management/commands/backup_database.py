@@ -18,11 +18,12 @@ class Command(OperationCommand):
     )
     examples = """\
   manage.py backup_database                       both databases, into var/backups
-  manage.py backup_database --database auth --backup-dir /mnt/backups
+  manage.py backup_database --database auth --backup-dir /mnt/backups --rotate 30
+  manage.py backup_database --format json         with the path, size and SHA-256 of each
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        self.add_databases(parser, "default: all")
+        self.add_databases(parser)
         self.add_format(parser)
         parser.add_argument(
             "--backup-dir", metavar="DIR", help="where to write it (default: var/backups)"
@@ -32,7 +33,8 @@ class Command(OperationCommand):
             type=int,
             default=KEEP,
             metavar="COUNT",
-            help="how many backups of a database to keep there (default: %(default)s)",
+            help="how many backups of a database to keep there; the oldest go first (default: "
+            "%(default)s)",
         )
 
     def handle(

@@ -8,6 +8,12 @@ from django.core.management.commands.check import Command as DjangoCheck
 from fltr_project import checks
 from fltr_project.management.base import ExamplesHelpFormatter
 
+EXAMPLES = """\
+  manage.py check                                   settings and models
+  manage.py check --database auth --database fltr   and both schemas, as verify_schema does
+  manage.py check --deploy                          and what a server in public must not have
+"""
+
 
 class Command(DjangoCheck):
     help = (
@@ -25,7 +31,7 @@ class Command(DjangoCheck):
         parser = super().create_parser(
             prog_name,
             subcommand,
-            epilog="examples:\n  manage.py check\n  manage.py check --database auth --database fltr\n",
+            epilog=f"examples:\n{EXAMPLES}",
             **kwargs,
         )
         parser.formatter_class = ExamplesHelpFormatter

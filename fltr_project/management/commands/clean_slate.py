@@ -36,17 +36,22 @@ class Command(OperationCommand):
   manage.py clean_slate --no-input --confirm fltr_auth --confirm fltr --token T
                                               protected databases
   manage.py clean_slate --database fltr       one database
-  manage.py clean_slate --keep                keep the old schemas for `nuke_schema --undo`
+  manage.py clean_slate --keep                keep the old schemas; `nuke_schema --undo` brings one back
   manage.py clean_slate --no-input --format json
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        self.add_databases(parser, "default: all")
+        self.add_databases(parser)
         self.add_consent(parser)
+        self.add_token(parser)
         self.add_format(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--plan", action="store_true", help="show what would be lost and stop")
-        what.add_argument("--keep", action="store_true", help="do not drop the old schemas yet")
+        what.add_argument(
+            "--keep",
+            action="store_true",
+            help="keep the old schemas, for `nuke_schema --undo` or --purge",
+        )
         self.add_waiting(parser)
         self.add_backup(parser)
 

@@ -22,8 +22,10 @@ class Command(OperationCommand):
     )
     examples = """\
   manage.py mark_environment                           show the marks
-  manage.py mark_environment production --no-input     both databases
-  manage.py mark_environment test --database auth --no-input
+  manage.py mark_environment production                both databases, which are protected then
+  manage.py mark_environment test --database auth      one of them
+  manage.py mark_environment test --database auth --no-input --confirm fltr_auth --token T
+                                                       one that is protected
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,10 +33,11 @@ class Command(OperationCommand):
             "environment",
             nargs="?",
             choices=guards.ENVIRONMENTS,
-            help="what the databases are; left out, show it",
+            help="what the databases are from now on; left out, their marks are shown",
         )
-        self.add_databases(parser, "default: all")
+        self.add_databases(parser)
         self.add_consent(parser)
+        self.add_token(parser, "`nuke_schema --plan`, or `clean_slate --plan` for both databases,")
         self.add_format(parser)
 
     def handle(

@@ -9,7 +9,6 @@ from fltr_project.management.base import target_json
 from fltr_project.management.operations import OperationCommand, backup_json, size
 from fltr_project.management.plans import lost, plan_json, plan_lines
 from fltr_project.paths import shown
-from fltr_project.postgres.target import ALIASES
 from fltr_project.schema import aside, guards, nuke, plan_token
 from fltr_project.schema.plan import Plan
 
@@ -28,19 +27,21 @@ class Command(OperationCommand):
                                                      a protected database
   manage.py nuke_schema --database auth --keep       keep the old schema for --undo
   manage.py nuke_schema --database auth --undo       bring it back
+  manage.py nuke_schema --database auth --purge      or drop it
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--database", required=True, metavar="ALIAS", help=f"one of {', '.join(ALIASES)}"
-        )
+        self.add_database(parser)
         self.add_consent(parser)
+        self.add_token(parser)
         self.add_format(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--plan", action="store_true", help="show what would be lost and stop")
-        what.add_argument("--keep", action="store_true", help="do not drop the old schema yet")
-        what.add_argument("--undo", action="store_true", help="bring the newest old schema back")
-        what.add_argument("--purge", action="store_true", help="drop the old schemas that are left")
+        what.add_argument(
+            "--keep", action="store_true", help="keep the old schema, for --undo or --purge"
+        )
+        what.add_argument("--undo", action="store_true", help="bring back the schema kept last")
+        what.add_argument("--purge", action="store_true", help="drop every schema that was kept")
         self.add_waiting(parser)
         self.add_backup(parser)
 

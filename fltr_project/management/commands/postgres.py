@@ -9,16 +9,16 @@ from typing import Any
 from django.conf import settings
 
 from fltr_project.errors import CannotRun
-from fltr_project.management.base import SchemaCommand
+from fltr_project.management.base import WHICH, SchemaCommand
 from fltr_project.postgres import addresses, embedded, programs
 from fltr_project.postgres.target import ALIASES, connect, known_aliases
 
 ACTIONS = {
-    "start": "keep the server running until `postgres stop`",
+    "start": "start the server, and keep it running until `postgres stop`",
     "stop": "stop the server, unless another process uses it",
     "status": "say whether the server runs, and where its data are",
     "url": "print a URL that psql, node-postgres and SQLAlchemy accept",
-    "psql": "look around in a database",
+    "psql": "open a psql prompt in a database, or run psql with arguments of its own",
 }
 
 
@@ -30,7 +30,7 @@ class Command(SchemaCommand):
     examples = """\
   manage.py postgres start                    keep it running until `postgres stop`
   manage.py postgres status
-  manage.py postgres psql --database auth     look around in a database
+  manage.py postgres psql --database auth     look around in a database; \\q leaves
   manage.py postgres psql --database fltr -- -c 'TABLE datasets'
   psql "$(manage.py postgres url --database auth)"
 """
@@ -40,13 +40,15 @@ class Command(SchemaCommand):
             dest="action", required=True, metavar="ACTION", help="one of:"
         )
         for action, words in ACTIONS.items():
-            sub = actions.add_parser(action, help=words, description=f"{words}.")
+            sub = actions.add_parser(
+                action, help=words, description=f"{words[0].upper()}{words[1:]}."
+            )
             if action in {"url", "psql"}:
                 sub.add_argument(
                     "--database",
                     default="auth",
                     metavar="ALIAS",
-                    help=f"one of {', '.join(ALIASES)} (default: %(default)s)",
+                    help=f"{WHICH} (default: %(default)s)",
                 )
             else:
                 self.add_format(sub)
@@ -72,8 +74,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json(
                 {
-                    "verdict": "clean",
-                    "exit_code": 0,
+                    **self.outcome(),
                     "running": status.running,
                     "kept": status.kept,
                     "pid": status.pid,

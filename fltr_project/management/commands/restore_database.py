@@ -10,14 +10,13 @@ from fltr_project.management.base import target_json
 from fltr_project.management.operations import OperationCommand, backup_json, size
 from fltr_project.management.plans import lost
 from fltr_project.paths import shown
-from fltr_project.postgres.target import ALIASES
 from fltr_project.schema import aside, guards, nuke, restore
 from fltr_project.schema import backup as backups
 
 
 class Command(OperationCommand):
     help = (
-        "Brings a backup of backup_database back. What is there is backed up and set aside, a clean "
+        "Restores a backup that backup_database made. What is there is backed up and set aside, a clean "
         "schema is filled from the backup and proven equal to its manifest, and only then does "
         "anybody see it. The guards are those of nuke_schema, and so is the token: "
         "`nuke_schema --plan` prints it."
@@ -25,19 +24,26 @@ class Command(OperationCommand):
     examples = """\
   manage.py restore_database --database auth --from var/backups/fltr_auth-20260101T000000000000Z.dump
   manage.py restore_database --database auth --from PATH --keep   keep what was there for --undo
+  manage.py restore_database --database auth --from PATH --no-input --confirm fltr_auth --token T
+                                                                  a protected database
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        self.add_database(parser)
         parser.add_argument(
-            "--database", required=True, metavar="ALIAS", help=f"one of {', '.join(ALIASES)}"
+            "--from",
+            required=True,
+            dest="source",
+            metavar="PATH",
+            help="the .dump file; its manifest, the .json file, has to be beside it",
         )
         parser.add_argument(
-            "--from", required=True, dest="source", metavar="PATH", help="the .dump file"
-        )
-        parser.add_argument(
-            "--keep", action="store_true", help="do not drop what was there before yet"
+            "--keep",
+            action="store_true",
+            help="keep what was there before, for `nuke_schema --undo` or --purge",
         )
         self.add_consent(parser)
+        self.add_token(parser, "`nuke_schema --plan`")
         self.add_format(parser)
         self.add_waiting(parser)
         self.add_backup(parser)

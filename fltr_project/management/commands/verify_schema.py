@@ -39,7 +39,7 @@ IGNORE_FILE = "verify_schema.toml"
 
 class Command(SchemaCommand):
     help = (
-        "Compares the live catalogs with the contract: every table, column, key, check, foreign "
+        "Compares the live catalogs with the contract (contract.json beside each app's migrations): every table, column, key, check, foreign "
         "key, index, trigger, function and right, missing and unexpected alike, and says what each "
         "difference means. Reads only, unless --apply is given. Exits 0 when they agree, 1 when "
         "something is wrong, 2 when it could not look."
@@ -49,21 +49,25 @@ class Command(SchemaCommand):
   manage.py verify_schema --database auth -v2  one of them, with its tables, notes and repairs
   manage.py verify_schema --data               their rows too: orphans, owners, balances
   manage.py verify_schema --database auth --sql > repair.sql
+                                               the repair, to read and to run with psql
   manage.py verify_schema --database auth --apply
+                                               or to run now
   manage.py verify_schema --database auth --against postgresql://reader@production/fltr_auth
+                                               what differs from another database
   manage.py verify_schema --strict --format json
 """
+    difference = "drift"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        self.add_databases(parser, "default: all")
+        self.add_databases(parser)
         parser.add_argument(
             "--format",
             choices=("text", "json", *reports.RENDERERS),
             default="text",
-            help="json prints one object on standard output, on failure too; github, junit and "
-            "markdown are for a build",
+            help="json prints one object on standard output, on failure too (docs/json/); github, "
+            "junit and markdown are for a build",
         )
-        parser.add_argument("--strict", action="store_true", help="warnings fail too")
+        parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
         parser.add_argument(
             "--data", action="store_true", help="look at the rows too; needs SELECT on the tables"
         )
@@ -80,10 +84,10 @@ class Command(SchemaCommand):
         )
         action = parser.add_mutually_exclusive_group()
         action.add_argument(
-            "--sql", action="store_true", help="print the repair as one script for psql"
+            "--sql", action="store_true", help="print the repair as a script for psql"
         )
         action.add_argument(
-            "--apply", action="store_true", help="run the repair, then verify again"
+            "--apply", action="store_true", help="show the repair, ask, run it and verify again"
         )
         action.add_argument(
             "--write-contract",
@@ -91,7 +95,7 @@ class Command(SchemaCommand):
             help="write the live catalogs to contract.json instead of comparing: for developers, "
             "on freshly migrated databases, after a migration was added",
         )
-        self.add_consent(parser)
+        self.add_consent(parser.add_argument_group("with --apply"))
 
     def handle(
         self,
@@ -107,6 +111,11 @@ class Command(SchemaCommand):
             raise CannotRun(
                 "--against names one database. Say with --database which one to compare with it: "
                 f"{' or '.join(ALIASES)}."
+            )
+        if self.format != "text" and (options["sql"] or write_contract):
+            raise CannotRun(
+                f"--sql and --write-contract take no --format {self.format}. Leave one of them "
+                "out; in json each finding has its repair."
             )
         try:
             connections = {alias: connect(alias) for alias in aliases}
@@ -130,8 +139,12 @@ class Command(SchemaCommand):
                 f"verify_schema itself failed: {type(error).__name__}: {error}. This is a fault of "
                 "the program, not of the databases; --traceback shows where."
             ) from error
-        self._report(results, strict, options["sql"])
-        self.exit_with(int(any(result.fails(strict) for result in results)))
+        exit_code = int(any(result.fails(strict) for result in results))
+        if options["sql"]:
+            self._print_scripts(results)
+        else:
+            self._report(results, strict, exit_code)
+        self.exit_with(exit_code)
 
     def _verify(
         self,
@@ -160,11 +173,9 @@ class Command(SchemaCommand):
             )
         return results
 
-    def _report(self, results: Sequence[Verified], strict: bool, sql: bool) -> None:
-        if sql:
-            self._print_scripts(results)
-        elif self.format == "json":
-            self.print_json(reports.document(results, strict))
+    def _report(self, results: Sequence[Verified], strict: bool, exit_code: int) -> None:
+        if self.format == "json":
+            self.print_json({**self.outcome(exit_code), "databases": reports.databases(results)})
         elif self.format == "text":
             self.say(reports.text(results, self.style, self.verbosity))
         else:
@@ -198,8 +209,6 @@ class Command(SchemaCommand):
 
     def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
         """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
-        if options.get("token"):
-            raise Refused("Guard 'token': --apply shows what it runs and takes no --token.")
         guards.require_known_names(plans, options["confirm"])
         for plan in plans:
             target = plan.target
