@@ -129,7 +129,7 @@ def test_a_lost_connection_is_an_operational_error(databases: Databases) -> None
 
 def test_a_health_check_comes_first_where_it_is_on(databases: Databases) -> None:
     ECHO.rows(VALUES, "auth")
-    connection = connections["auth"]
+    connection: Any = connections["auth"]
     databases.execute(
         "auth", "SELECT pg_terminate_backend(%s, 5000)", connection.connection.info.backend_pid
     )
