@@ -103,7 +103,6 @@ def names_to_ask(
     needed, nobody is asked without a terminal, and a protected database wants its name and a token.
     With ``counts_unmarked`` a database without a mark is protected even when it is empty.
     """
-    prints = f"--token with the token that `{plan_token.command(plans)}` prints"
     require_known_names(plans, confirmed)
     if token is not None:
         plan_token.require_valid(token, plans)
@@ -117,7 +116,7 @@ def names_to_ask(
         raise Refused(
             "Guard 'terminal': there is no terminal to ask on. Add --no-input"
             + ("".join(f" --confirm {plan.target.database}" for plan in protected))
-            + (f" {prints}" if protected and needs_token else "")
+            + (" --token with the token that --plan prints" if protected and needs_token else "")
             + "."
         )
     if not interactive:
@@ -126,14 +125,14 @@ def names_to_ask(
                 raise Refused(
                     f"Guard 'environment': {plan.target} {_why(plan)}, so --no-input alone is not "
                     f"enough. Add --confirm {plan.target.database}"
-                    + (f" and {prints}" if needs_token else "")
+                    + (" and --token with the token that --plan prints" if needs_token else "")
                     + ", or mark it with `mark_environment` if it is no production database."
                 )
     if protected and needs_token and token is None:
         plan = protected[0]
         raise Refused(
             f"Guard 'token': {plan.target} {_why(plan)}, so a look at what would be lost comes "
-            f"first. Add {prints}."
+            "first. Run the command with --plan, then again with --token and the token it prints."
         )
     return unnamed if interactive else ()
 

@@ -25,16 +25,9 @@ def issue(plans: Sequence[Plan]) -> str:
     return _at(plans, seconds)
 
 
-def command(plans: Sequence[Plan]) -> str:
-    """What prints the token of these plans, also for a command that has no --plan."""
-    if len(plans) > 1:
-        return "manage.py clean_slate --plan"
-    return f"manage.py nuke_schema --database {plans[0].target.alias} --plan"
-
-
 def require_valid(token: str, plans: Sequence[Plan]) -> None:
     """Raise Refused, saying why, unless the token was issued for just these plans a short time ago."""
-    again = f"Run `{command(plans)}` and use the token that it prints."
+    again = "Run the command with --plan and use the token that it prints."
     found = _FORMAT.match(token.strip().lower())
     if found is None:
         raise Refused(f"Guard 'token': {token!r} is not a token of a plan. {again}")

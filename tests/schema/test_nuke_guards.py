@@ -4,7 +4,6 @@ import fcntl
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import termios
@@ -243,23 +242,6 @@ def test_error_taking_protection_away_wants_consent(
     options = ("--no-input", "--confirm", databases.names["auth"], "--token", token)
     assert run("mark_environment", "development", "--database", "auth", *options).code == 0
     assert read_plan().target.environment == "development"
-
-
-@pytest.mark.parametrize("aliases", [["auth"], ["auth", "fltr"]])
-def test_a_refusal_names_the_command_that_prints_the_token(
-    databases: Databases, run: Callable[..., Outcome], aliases: list[str]
-) -> None:
-    """Also where the refused command has no --plan of its own."""
-    marking = ["mark_environment", "test", "--no-input"]
-    for alias in aliases:
-        databases.mark(alias, "production")
-        marking += ["--database", alias, "--confirm", databases.names[alias]]
-    refused = run(*marking)
-    assert refused.code == 3
-    found = re.search("the token that `manage.py (.*)` prints", refused.err)
-    assert found is not None, refused.err
-    planned = run(*found[1].split(), "--format", "json")
-    assert run(*marking, "--token", json.loads(planned.out)["token"]).code == 0
 
 
 def test_error_what_hangs_on_the_schema_from_outside_is_a_refusal(
