@@ -15,6 +15,7 @@ from django.db import connections, transaction
 
 from fltr_project.postgres import locks
 from fltr_project.schema.facts import Catalog
+from fltr_project.words import counted
 
 from . import credits as ledger
 from .smoke import Check
@@ -53,7 +54,7 @@ def drain(clients: int, using: str = "auth") -> Check:
     finally:
         _remove(user_id, using)
     if left_over:
-        detail += f"; removed {left_over} users of a run that was killed"
+        detail += f"; removed {counted(left_over, 'users')} of a run that was killed"
     return Check(
         f"{clients} clients at once", ok, detail, round((time.perf_counter() - start) * 1000)
     )

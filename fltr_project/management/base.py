@@ -156,11 +156,10 @@ class SchemaCommand(BaseCommand):
 
     def _ask(self, plan: Plan, verb: str) -> None:
         target = plan.target
-        rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,}"
         question = f"Type the database's name, {target.database}, to go on: "
         try:
             self.stderr.write(
-                f"This {verb} {target}, with {len(plan.rows)} tables and {rows} rows.",
+                f"This {verb} {target}, which holds {plan.summary}.",
                 self.style.WARNING,
             )
             self.stderr.write(question, lambda text: text, ending="")

@@ -12,16 +12,12 @@ from xml.etree import ElementTree
 from django.core.management.color import Style
 
 from fltr_project.schema.compare import Severity
-from fltr_project.schema.facts import KINDS, Catalog, ForeignKey
+from fltr_project.schema.facts import Catalog, ForeignKey
 from fltr_project.schema.verify import Entry, Verified
+from fltr_project.words import counted, singular
 
 from .base import target_json
 
-SINGULAR = {kind.plural: kind.kind for kind in KINDS} | {
-    "views": "view",
-    "tracking tables": "tracking table",
-    "extension objects": "extension object",
-}
 # What every database has, and nobody counts.
 UNREMARKABLE = frozenset({"settings", "schemas"})
 
@@ -98,8 +94,7 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
             yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
     notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
     if notes and verbosity < 2:
-        of_them = "1 note" if notes == 1 else f"{notes} notes"
-        yield f"  {of_them} of no effect (-v2 shows them)"
+        yield f"  {counted(notes, 'notes')} of no effect (-v2 shows them)"
     if result.ignored:
         yield f"  {len(result.ignored)} ignored by decision"
     if not result.catalog.tables:
@@ -110,12 +105,10 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
 
 def tally(result: Verified) -> str:
     """What was checked, in numbers."""
-    counted = [
-        f"{count} {SINGULAR[kind] if count == 1 else kind}"
-        for kind, count in result.checked.items()
-        if kind not in UNREMARKABLE
+    numbers = [
+        counted(count, kind) for kind, count in result.checked.items() if kind not in UNREMARKABLE
     ]
-    return ", ".join(counted) if result.catalog.tables else "nothing in schema public"
+    return ", ".join(numbers) if result.catalog.tables else "nothing in schema public"
 
 
 def listing(catalog: Catalog) -> list[str]:
@@ -159,11 +152,11 @@ def junit(results: Sequence[Verified], strict: bool) -> str:
         suite = ElementTree.SubElement(root, "testsuite", name=result.target.database)
         failing = {Severity.ERROR, *([Severity.WARNING] if strict else [])}
         cases = failures = 0
-        kinds = {plural: SINGULAR[plural] for plural in result.checked}
+        kinds = {plural: singular(plural) for plural in result.checked}
         found = {entry.finding.kind for entry in result.entries} - set(kinds.values())
         for plural, kind in [*kinds.items(), *((kind, kind) for kind in sorted(found))]:
             count = result.checked.get(plural)
-            label = plural if count is None else f"{count} {kind if count == 1 else plural}"
+            label = plural if count is None else counted(count, plural)
             case = ElementTree.SubElement(
                 suite, "testcase", classname=f"verify_schema.{result.target.alias}", name=label
             )

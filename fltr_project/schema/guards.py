@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fltr_project.errors import CannotRun, Refused
+from fltr_project.words import counted
 
 from . import plan_token
 from .plan import Plan
@@ -39,9 +40,9 @@ def require_possible(plan: Plan, *, rebuilds: bool = True) -> None:
         )
     if plan.dependants:
         raise Refused(
-            f"Guard 'dependants': {len(plan.dependants)} things outside schema public of {target} "
-            f"hang on it and would be lost: {_some(plan.dependants)}. Drop them, or move what they "
-            "use to another schema, then run this again."
+            f"Guard 'dependants': what is outside schema public of {target} hangs on it and would be "
+            f"lost: {_some(plan.dependants)}. Drop it, or move what it uses to another schema, "
+            "then run this again."
         )
     if plan.published.tables and not rebuilds:
         members = [str(member) for member in plan.published.tables]
@@ -140,8 +141,8 @@ def names_to_ask(
 def _why(plan: Plan) -> str:
     if plan.target.environment:
         return f"is marked {plan.target.environment}"
-    rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,} rows"
-    return f"is not marked as anything and holds {rows}"
+    rows = counted(plan.product_rows, "rows", exact=plan.is_exact)
+    return f"is not marked as anything and holds {rows} in the product's tables"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

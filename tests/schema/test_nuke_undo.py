@@ -126,7 +126,7 @@ def test_the_plan_as_json_says_everything(
     for words in (
         "system identifier",
         "publication whole",
-        "1 large objects",
+        "1 large object",
         "Locks:",
         "Backup:",
         "Token: ",

@@ -245,7 +245,7 @@ def test_the_rows_are_looked_at_on_request(databases: Databases, run: Run) -> No
         run("verify_schema", "--data", "--database", "fltr", "--format", "json"), "fltr"
     )
     assert unowned["object"] == "datasets.owner_id"
-    assert "1 datasets of 1 owners who are not there (nobody)" in unowned["found"]
+    assert "1 dataset of 1 owner not there (nobody)" in unowned["found"]
     assert unowned["repair"][1].startswith("-- DELETE FROM public.datasets")
     databases.mark("auth", "development")
     run("verify_schema", "--database", "auth", "--data", "--apply", "--no-input")

@@ -32,6 +32,7 @@ from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
 from fltr_project.schema.repair import Repair, script_text
 from fltr_project.schema.verify import Verified, verify
+from fltr_project.words import counted
 
 # Looked for beside manage.py.
 IGNORE_FILE = "verify_schema.toml"
@@ -194,7 +195,7 @@ class Command(SchemaCommand):
         self._obtain_consent(plans, options)
         for result in concerned:
             count = apply(result.target, _repairs(result))
-            self.say(f"{count} statements have repaired {result.target.database}.")
+            self.say(f"Repaired {result.target.database} with {counted(count, 'statements')}.")
 
     def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
         """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
