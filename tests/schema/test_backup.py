@@ -296,7 +296,9 @@ def test_error_a_protected_database_is_not_restored_over_without_consent(
     run("backup_database", "--database", "auth", "--backup-dir", str(tmp_path))
     before = full_fingerprint()
     options = ("--from", str(made(tmp_path)), "--no-input")
-    assert run("restore_database", "--database", "auth", *options).code == 3
+    refused = run("restore_database", "--database", "auth", *options)
+    assert refused.code == 3
+    assert "the token that `manage.py nuke_schema --database auth --plan` prints" in refused.err
     assert full_fingerprint() == before
     printed = run("nuke_schema", "--database", "auth", "--plan", "--format", "json").out
     consent = ("--confirm", databases.names["auth"], "--token", json.loads(printed)["token"])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from fltr_project import history
 from fltr_project.errors import Blocked, CannotRun
-from fltr_project.management.base import target_json
+from fltr_project.management.base import REPLACES, target_json
 from fltr_project.management.operations import OperationCommand, backup_json, backup_line
 from fltr_project.management.plans import plan_json, plan_lines
 from fltr_project.postgres.target import ALIASES
@@ -72,8 +73,11 @@ class Command(OperationCommand):
                     raise CannotRun(
                         f"{planned.target} has no schema that was set aside. Nothing has changed."
                     )
-                # Asked for by name of the option, which is enough where nothing is protected.
-                ask = interactive and planned.target.environment not in guards.FREE
+                # Where nothing is protected, a script that names the option has said enough. A person
+                # is asked before a purge all the same, for nothing undoes that.
+                free = planned.target.environment in guards.FREE
+                ask = interactive and (not free or (purge and sys.stdin.isatty()))
+                names = ", ".join(waiting.name for waiting in planned.waiting)
                 self.obtain_consent(
                     [planned],
                     confirm,
@@ -81,7 +85,7 @@ class Command(OperationCommand):
                     token,
                     needs_token=False,
                     counts_unmarked=purge,
-                    verb="drops what was set aside in" if purge else "replaces schema public of",
+                    does=f"drops {names} of {{plan.target}} for good" if purge else REPLACES,
                 )
                 if undo:
                     self._undo(planned, milliseconds, terminate)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fltr_project import history, words
 from fltr_project.errors import Blocked
-from fltr_project.management.base import target_json
+from fltr_project.management.base import REPLACES, target_json
 from fltr_project.management.operations import OperationCommand, backup_json, backup_line
 from fltr_project.postgres.target import ALIASES
 from fltr_project.schema import aside, guards, nuke, restore
@@ -61,8 +61,14 @@ class Command(OperationCommand):
             (planned,) = self.plans()
             guards.require_possible(planned)
             restore.require_possible(planned, manifest)
-            verb = "replaces schema public of"
-            self.obtain_consent([planned], confirm, interactive, token, verb=verb)
+            self.obtain_consent(
+                [planned],
+                confirm,
+                interactive,
+                token,
+                does=REPLACES,
+                look=f"`manage.py nuke_schema --database {target.alias} --plan`",
+            )
             self.require_backup([planned], wants_backup, backup_dir)
             if wants_backup:
                 self.back_up(planned, backup_dir, milliseconds)
