@@ -99,8 +99,23 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
         yield f"  {len(result.ignored)} ignored by decision"
     if not result.catalog.tables:
         yield f"  Nothing is built yet: manage.py migrate --database {result.target.alias}"
-    elif worst in {Severity.ERROR, Severity.WARNING}:
-        yield f"  To repair: manage.py verify_schema --database {result.target.alias} --sql"
+    else:
+        yield from (f"  {line}" for line in ways_out(result))
+
+
+def ways_out(result: Verified) -> Iterator[str]:
+    """What to do about what is wrong; nothing that has been tried already leads on."""
+    alias = result.target.alias
+    script = f"manage.py verify_schema --database {alias} --sql"
+    if any(entry.repair.runs for entry in result.wrong):
+        yield f"To repair: {script}"
+    losing = [entry.finding.object for entry in result.wrong if entry.repair.destructive]
+    if losing:
+        yield (
+            f"Repairs that lose rows are never run for you ({'; '.join(losing)}). `{script}` prints "
+            f"them as comments: run what you want of them in `manage.py postgres psql --database "
+            f"{alias}`, or decide in verify_schema.toml that it stays (docs/verify.md)."
+        )
 
 
 def tally(result: Verified) -> str:

@@ -360,20 +360,6 @@ def waits(databases: Databases, trace: Path) -> int:
     return sent.count("Sync") + sent.count("Query")
 
 
-def test_the_check_framework_reports_the_same(databases: Databases, run: Run) -> None:
-    assert run("check", "--database", "auth", "--database", "fltr").code == 0
-    databases.execute("auth", DRIFT)
-    outcome = run("check", "--database", "auth")
-    assert outcome.code == 1
-    assert "(fltr.E010) users.credits: expected nothing, found integer NULL." in outcome.err
-    assert "(fltr.W010) v: expected nothing, found view." in outcome.err
-    assert "(fltr.I010)" in outcome.err
-    assert run("check").code == 0
-    # Which is Django's own, and runs the checks of its database too.
-    migrated = run("migrate", "--database", "auth", "--verbosity", "0")
-    assert (migrated.code, migrated.err) == (0, "")
-
-
 def test_an_empty_database_can_be_migrated(databases: Databases, run: Run) -> None:
     databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     outcome = run("migrate", "--database", "auth", "--verbosity", "0")

@@ -189,9 +189,8 @@ class Command(OperationCommand):
                 self.say(self.style.WARNING(left[alias]))
             if (alias in left or keep) and result.aside:
                 self.say(
-                    f"The old schema of {result.target.database} is kept in {result.aside}. "
-                    f"Drop it with `manage.py nuke_schema --database {alias} --purge`, bring it "
-                    "back with --undo."
+                    f"The old schema of {result.target.database} is kept in {result.aside}: "
+                    f"{aside.way_out(alias)}."
                 )
         tables = counted(sum(len(result.catalog.tables) for result in rebuilt), "tables")
         keys_in_all = sum(len(result.catalog.of(ForeignKey)) for result in rebuilt)

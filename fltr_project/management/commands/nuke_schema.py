@@ -129,13 +129,12 @@ class Command(OperationCommand):
             except Blocked as error:
                 # The schema is empty by now; only its old tables are still being read.
                 warning, keep = str(error), True
-        undo = f"manage.py nuke_schema --database {target.alias}"
         if name is None:
             sentence = f"Made schema public of {target}, which had none."
         elif keep:
             sentence = (
                 f"Emptied schema public of {target}. {name} keeps {planned.summary}: "
-                f"bring it back with `{undo} --undo`, drop it with `{undo} --purge`."
+                f"{aside.way_out(target.alias)}."
             )
         else:
             sentence = f"Emptied schema public of {target}. Gone: {planned.summary}."

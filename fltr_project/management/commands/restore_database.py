@@ -108,10 +108,7 @@ class Command(OperationCommand):
             self.say(self.style.WARNING(warning))
         self.say(self.style.SUCCESS(sentence))
         if kept:
-            self.say(
-                f"What was there is kept in {kept}; bring it back with "
-                f"`manage.py nuke_schema --database {target.alias} --undo`."
-            )
+            self.say(f"What was there is kept in {kept}: {aside.way_out(target.alias)}.")
         for made in self.backups:
             self.say(f"Backup of what was there: {backup_line(made)}")
         self.say_history()

@@ -26,7 +26,6 @@ from fltr_project.postgres.target import (
 from fltr_project.schema import contract, data, guards, ignore
 from fltr_project.schema.apply import apply
 from fltr_project.schema.catalog import read, read_from
-from fltr_project.schema.compare import Severity
 from fltr_project.schema.facts import Catalog
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
@@ -186,7 +185,7 @@ class Command(SchemaCommand):
             self.stdout.write(text)
 
     def _apply(self, results: Sequence[Verified], options: dict[str, Any]) -> None:
-        concerned = [result for result in results if _repairs(result)]
+        concerned = [result for result in results if any(each.runs for each in _repairs(result))]
         if not concerned:
             return
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
@@ -251,11 +250,7 @@ class Command(SchemaCommand):
 
 def _repairs(result: Verified) -> list[Repair]:
     """Of what is wrong; what has no effect needs no repair."""
-    return [
-        entry.repair
-        for entry in result.entries
-        if entry.finding.severity is not Severity.NOTE and entry.repair.statements
-    ]
+    return [entry.repair for entry in result.wrong if entry.repair.statements]
 
 
 def _elsewhere(alias: str) -> dict[str, str]:
