@@ -17,6 +17,7 @@ from django.db import connections, transaction
 
 from fltr_project.postgres import locks
 from fltr_project.schema import catalog
+from fltr_project.words import counted
 
 from .credits import CreditError
 from .smoke_checks import CHECKS, UNCHECKED
@@ -49,7 +50,7 @@ class Smoke:
     @property
     def detail(self) -> str:
         if self.ok:
-            return f"{len(self.checks)} credit checks passed"
+            return f"{counted(len(self.checks), 'credit checks')} passed"
         return "; ".join(f"{check.name}: {check.detail}" for check in self.checks if not check.ok)
 
 

@@ -11,6 +11,8 @@ import psycopg
 from django.db import Error as DatabaseError
 from django.db import transaction
 
+from fltr_project.words import counted
+
 from . import credits as ledger
 from . import reconcile
 from .models import User
@@ -225,8 +227,8 @@ def _reconciled(live: Live) -> str:
         ) from error
     if found:
         raise Wrong(
-            f"{len(found)} balances drift from their ledgers; "
-            "`manage.py reconcile_credits` lists them"
+            f"{counted(len(found), 'balances')} drifting from the ledger; "
+            "`manage.py reconcile_credits` says which"
         )
     return "every balance of the database agrees with its ledger"
 

@@ -16,6 +16,7 @@ from django.db import connections, transaction
 
 from fltr_project.postgres import settings_of_database
 from fltr_project.schema.facts import Catalog
+from fltr_project.words import counted
 
 from . import credits as ledger
 
@@ -140,4 +141,4 @@ def expect_account(live: Live, user_id: str) -> str:
         "SELECT type, amount FROM public.credit_transactions WHERE user_id = %s", user_id
     )
     expect("the ledger of a new user", entries, [("bonus", bonus)] if bonus else [])
-    return f"one account with {bonus} credits" + (" and one bonus row" if bonus else "")
+    return f"one account with {counted(bonus, 'credits')}" + (" and one bonus row" if bonus else "")

@@ -17,6 +17,7 @@ from fltr_project.errors import CannotRun
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target, connect
 from fltr_project.schema.facts import Catalog
+from fltr_project.words import counted
 
 from . import credits as ledger
 from .smoke import Check
@@ -77,7 +78,7 @@ def drain(clients: int, using: str = "auth") -> Check:
     finally:
         _remove(user_id, using)
     if left_over:
-        detail += f"; removed {left_over} users of a run that was killed"
+        detail += f"; removed {counted(left_over, 'users')} of a run that was killed"
     name = "1 client alone" if clients == 1 else f"{clients} clients at once"
     return Check(name, ok, detail, round((time.perf_counter() - start) * 1000))
 

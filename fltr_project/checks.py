@@ -17,6 +17,7 @@ from .errors import CleanSlateError, explain
 from .postgres.target import ALIASES, connect, identify
 from .routers import database_of
 from .schema import contract
+from .schema.aside import way_out
 from .schema.catalog import read
 from .schema.compare import Severity
 from .schema.verify import Entry, verify
@@ -164,7 +165,15 @@ def _message(entry: Entry, alias: str) -> CheckMessage:
         level,
         f"{finding.object}: expected {finding.expected or 'nothing'}, found "
         f"{finding.found or 'nothing'}. {finding.meaning}",
-        hint=f"manage.py verify_schema --database {alias} --sql",
+        hint=_hint(entry, alias),
         obj=f"database {alias!r}, {finding.id}",
         id=id_,
     )
+
+
+def _hint(entry: Entry, alias: str) -> str | None:
+    if entry.is_aside:
+        return f"{way_out(alias)}."
+    # What has no effect is not in the script.
+    repairable = entry.finding.severity is not Severity.NOTE
+    return f"manage.py verify_schema --database {alias} --sql" if repairable else None

@@ -18,11 +18,14 @@ from django.core.management.base import (
 
 from fltr_project.errors import CleanSlateError, Declined, explain
 from fltr_project.postgres.target import Target
-from fltr_project.schema import guards
+from fltr_project.schema import guards, plan_token
 from fltr_project.schema.plan import Plan
 
 # What `--database` takes.
 WHICH = "auth (users, teams, credits) or fltr (datasets, documents, jobs)"
+# What is about to be done to the database of a plan, as it stands in the question.
+EMPTIES = "empties schema public of {plan.target}, which holds {plan.summary}"
+REPLACES = "replaces schema public of {plan.target}, which holds {plan.summary}"
 
 
 class ExamplesHelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
@@ -161,9 +164,11 @@ class SchemaCommand(BaseCommand):
         *,
         needs_token: bool = True,
         counts_unmarked: bool = False,
-        verb: str = "empties schema public of",
+        does: str = EMPTIES,
+        look: str = plan_token.HERE,
     ) -> None:
-        """Return when the operator has agreed to what the plans say; ``verb`` is what is about to be done.
+        """Return when the operator has agreed to what the plans say; ``does`` says what is about to be
+        done to each, and ``look`` which command prints the token.
 
         Raises Refused by a guard, also without a terminal to ask on, and Declined by the operator.
         """
@@ -175,18 +180,14 @@ class SchemaCommand(BaseCommand):
             terminal=sys.stdin.isatty(),
             needs_token=needs_token,
             counts_unmarked=counts_unmarked,
+            look=look,
         ):
-            self._ask(plan, verb)
+            self._ask(plan.target, does.format(plan=plan))
 
-    def _ask(self, plan: Plan, verb: str) -> None:
-        target = plan.target
-        rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,}"
+    def _ask(self, target: Target, does: str) -> None:
         question = f"Type the database's name, {target.database}, to go on: "
         try:
-            self.stderr.write(
-                f"This {verb} {target}, with {len(plan.rows)} tables and {rows} rows.",
-                self.style.WARNING,
-            )
+            self.stderr.write(f"This {does}.", self.style.WARNING)
             self.stderr.write(question, lambda text: text, ending="")
             self.stderr.flush()
             answer = input().strip()

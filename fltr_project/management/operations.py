@@ -13,10 +13,11 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 
-from fltr_project import history
+from fltr_project import history, words
 from fltr_project.errors import CannotRun
 from fltr_project.history import Event, History
 from fltr_project.management.base import SchemaCommand
+from fltr_project.paths import shown
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import (
     ALIASES,
@@ -175,6 +176,11 @@ class OperationCommand(SchemaCommand):
         return made
 
 
+def backup_line(made: Backup) -> str:
+    rows = words.rows(made.rows, made.product_rows)
+    return f"{shown(made.path)} ({size(made.bytes)}, {rows}, verified)"
+
+
 def backup_json(made: Backup) -> dict[str, Any]:
     return {
         "path": str(made.path),
@@ -183,6 +189,7 @@ def backup_json(made: Backup) -> dict[str, Any]:
         "bytes": made.bytes,
         "tables": made.tables,
         "rows": made.rows,
+        "product_rows": made.product_rows,
     }
 
 

@@ -13,6 +13,7 @@ from fltr_project.management.base import target_json
 from fltr_project.management.operations import size
 from fltr_project.schema import guards
 from fltr_project.schema.plan import Plan
+from fltr_project.words import counted, noun
 
 
 def plan_lines(plan: Plan, directory: Path, style: Style) -> Iterator[str]:
@@ -23,10 +24,11 @@ def plan_lines(plan: Plan, directory: Path, style: Style) -> Iterator[str]:
     yield f"Emptying schema public of {target}, as {target.role}, would take:"
     yield f"  (system identifier {target.system_identifier}; {mark}, so {protected})"
     for rows in plan.rows:
-        yield f"  {_about(rows.exact, rows.count):>15} rows  {rows.table}"
+        number = f"{'' if rows.exact else 'about '}{rows.count:,}"
+        yield f"  {number:>15} {noun(rows.count, 'rows'):<4}  {rows.table}"
     for kind, count in plan.other_objects.items():
-        yield f"  {count:>15,} {kind}"
-    yield f"  {size(plan.bytes)} in all"
+        yield f"  {count:>15,} {noun(count, kind)}"
+    yield f"  {plan.summary}, {size(plan.bytes)} in all"
     yield "It would keep:"
     if plan.extensions:
         yield f"  extensions {', '.join(plan.extensions)}"
@@ -39,7 +41,7 @@ def plan_lines(plan: Plan, directory: Path, style: Style) -> Iterator[str]:
         yield f"  event trigger {name} with its function {function}"
     large = plan.large_objects
     known = f", {size(large.bytes)}" if large.bytes is not None else ""
-    yield f"  {large.count:,} large objects{known}, which belong to the database"
+    yield f"  {counted(large.count, 'large objects')}{known}, of the database and not of the schema"
     yield "  owner, grants, default privileges and comment of the schema"
     locks = plan.locks
     yield (
@@ -73,6 +75,8 @@ def plan_json(plan: Plan, directory: Path) -> dict[str, Any]:
         "tables": [
             {"table": rows.table, "rows": rows.count, "exact": rows.exact} for rows in plan.rows
         ],
+        "rows": plan.all_rows,
+        "product_rows": plan.product_rows,
         "bytes": plan.bytes,
         "other_objects": plan.other_objects,
         "extensions": list(plan.extensions),
@@ -91,12 +95,3 @@ def plan_json(plan: Plan, directory: Path) -> dict[str, Any]:
         "backup_directory": str(directory),
         "waiting": [waiting.name for waiting in plan.waiting],
     }
-
-
-def lost(plan: Plan) -> str:
-    """What the schema holds, in a few words."""
-    return f"{len(plan.rows)} tables with {_about(plan.is_exact, plan.product_rows)} rows"
-
-
-def _about(exact: bool, count: int) -> str:
-    return f"{'' if exact else 'about '}{count:,}"

@@ -12,16 +12,12 @@ from xml.etree import ElementTree
 from django.core.management.color import Style
 
 from fltr_project.schema.compare import Severity
-from fltr_project.schema.facts import KINDS, Catalog, ForeignKey
+from fltr_project.schema.facts import Catalog, ForeignKey
 from fltr_project.schema.verify import Entry, Verified
+from fltr_project.words import counted, singular
 
 from .base import target_json
 
-SINGULAR = {kind.plural: kind.kind for kind in KINDS} | {
-    "views": "view",
-    "tracking tables": "tracking table",
-    "extension objects": "extension object",
-}
 # What every database has, and nobody counts.
 UNREMARKABLE = frozenset({"settings", "schemas"})
 
@@ -93,24 +89,36 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
             yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
     notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
     if notes and verbosity < 2:
-        of_them = "1 note" if notes == 1 else f"{notes} notes"
-        yield f"  {of_them} of no effect (-v2 shows them)"
+        yield f"  {counted(notes, 'notes')} of no effect (-v2 shows them)"
     if result.ignored:
         yield f"  {len(result.ignored)} ignored by decision"
     if not result.catalog.tables:
         yield f"  Nothing is built yet: manage.py migrate --database {result.target.alias}"
-    elif worst in {Severity.ERROR, Severity.WARNING}:
-        yield f"  To repair: manage.py verify_schema --database {result.target.alias} --sql"
+    else:
+        yield from (f"  {line}" for line in ways_out(result))
+
+
+def ways_out(result: Verified) -> Iterator[str]:
+    """What to do about what is wrong; nothing that has been tried already leads on."""
+    alias = result.target.alias
+    script = f"manage.py verify_schema --database {alias} --sql"
+    if any(entry.repair.runs for entry in result.wrong):
+        yield f"To repair: {script}"
+    losing = [entry.finding.object for entry in result.wrong if entry.repair.destructive]
+    if losing:
+        yield (
+            f"Repairs that lose rows are never run for you ({'; '.join(losing)}). `{script}` prints "
+            f"them as comments: run what you want of them in `manage.py postgres psql --database "
+            f"{alias}`, or decide in verify_schema.toml that it stays (docs/verify.md)."
+        )
 
 
 def tally(result: Verified) -> str:
     """What was checked, in numbers."""
-    counted = [
-        f"{count} {SINGULAR[kind] if count == 1 else kind}"
-        for kind, count in result.checked.items()
-        if kind not in UNREMARKABLE
+    numbers = [
+        counted(count, kind) for kind, count in result.checked.items() if kind not in UNREMARKABLE
     ]
-    return ", ".join(counted) if result.catalog.tables else "nothing in schema public"
+    return ", ".join(numbers) if result.catalog.tables else "nothing in schema public"
 
 
 def listing(catalog: Catalog) -> list[str]:
@@ -154,11 +162,11 @@ def junit(results: Sequence[Verified], strict: bool) -> str:
         suite = ElementTree.SubElement(root, "testsuite", name=result.target.database)
         failing = {Severity.ERROR, *([Severity.WARNING] if strict else [])}
         cases = failures = 0
-        kinds = {plural: SINGULAR[plural] for plural in result.checked}
+        kinds = {plural: singular(plural) for plural in result.checked}
         found = {entry.finding.kind for entry in result.entries} - set(kinds.values())
         for plural, kind in [*kinds.items(), *((kind, kind) for kind in sorted(found))]:
             count = result.checked.get(plural)
-            label = plural if count is None else f"{count} {kind if count == 1 else plural}"
+            label = plural if count is None else counted(count, plural)
             case = ElementTree.SubElement(
                 suite, "testcase", classname=f"verify_schema.{result.target.alias}", name=label
             )

@@ -71,6 +71,12 @@ def is_aside(schema: str) -> bool:
     return bool(_NAME.match(schema))
 
 
+def way_out(alias: str) -> str:
+    """What a person can do with the schemas of the database ``alias`` that were set aside."""
+    nuke = f"manage.py nuke_schema --database {alias}"
+    return f"`{nuke} --undo` brings it back, `{nuke} --purge` drops it for good"
+
+
 def waiting(cursor: CursorWrapper) -> tuple[Waiting, ...]:
     """The schemas that wait for an undo or a purge, newest first. Read-only."""
     cursor.execute(

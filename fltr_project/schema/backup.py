@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +16,12 @@ from django.db import connections, transaction
 from fltr_project.errors import BackupFailed, CannotRun
 from fltr_project.postgres import dump, locks
 from fltr_project.postgres.target import Target
+from fltr_project.words import counted
 
 from . import fingerprint
 from .aside import PREFIX
+from .belongings import SCHEMA
+from .facts import TRACKING_TABLES
 from .plan import Plan
 
 FORMAT = 1
@@ -35,6 +39,7 @@ class Backup:
     bytes: int
     tables: int
     rows: int
+    product_rows: int
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ def require_possible(plan: Plan, directory: Path) -> None:
     dump.pg_dump(plan.target.major)
     if plan.locks.dump > plan.locks.guaranteed:
         raise BackupFailed(
-            f"pg_dump locks every table, and {plan.target} has {plan.locks.dump:,} tables but room "
-            f"for {plan.locks.guaranteed:,} locks. Raise max_locks_per_transaction and restart the "
+            f"pg_dump locks every table, and {plan.target} has {counted(plan.locks.dump, 'tables')} but "
+            f"room for {counted(plan.locks.guaranteed, 'locks')}. Raise max_locks_per_transaction and restart the "
             "server; nothing was touched."
         )
     try:
@@ -114,9 +119,23 @@ def backup(
         if not path.exists():
             path.with_suffix(".json").unlink(missing_ok=True)
     rotate(path, target, keep)
-    rows = sum(digest.count for digest in data.tables.values())
     return Backup(
-        path, path.with_suffix(".json"), manifest.sha256, manifest.bytes, len(data.tables), rows
+        path,
+        path.with_suffix(".json"),
+        manifest.sha256,
+        manifest.bytes,
+        len(data.tables),
+        sum(digest.count for digest in data.tables.values()),
+        product_rows(data.tables),
+    )
+
+
+def product_rows(tables: Mapping[tuple[str, str], dump.Digest]) -> int:
+    """How many rows are the product's, as a plan counts them; the keys are schema and table."""
+    return sum(
+        digest.count
+        for (schema, table), digest in tables.items()
+        if schema == SCHEMA and table not in TRACKING_TABLES
     )
 
 
@@ -206,8 +225,8 @@ def _proven(plan: Plan, path: Path) -> dump.Data:
         found = counts.get(("public", rows.table))
         if rows.exact and found != rows.count:
             raise BackupFailed(
-                f"The table {rows.table!r} of {plan.target.database} had {rows.count:,} rows when "
-                f"the plan was read, and the backup has {found}. {again}"
+                f"The table {rows.table!r} of {plan.target.database} had {counted(rows.count, 'rows')} "
+                f"when the plan was read, and the backup has {found}. {again}"
             )
     return data
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from fltr_project.words import counted
+
 from .compare import Finding, Severity
 from .facts import Catalog, Column, DisabledTrigger, ForeignKey, Table
 from .repair import Repair
@@ -112,8 +114,8 @@ def _orphans(connection: BaseDatabaseWrapper, catalog: Catalog) -> Iterator[Entr
             f"data-orphans.{key.object}",
             key.object,
             f"every row points at {key.target} ({names(key.target_columns)})",
-            f"{count} rows point at nothing",
-            f"Joins lose {count} rows of {key.table}, and the key cannot be validated.",
+            f"{counted(count, 'rows')} pointing at nothing",
+            f"Joins lose {counted(count, 'rows')} of {key.table}, and the key cannot be validated.",
             Statement(Stage.LOSE, f"SELECT count(*) {orphaned};", destructive=True),
             Statement(Stage.LOSE, mend, destructive=True),
         )
@@ -130,8 +132,8 @@ def _users_without_credits(connection: BaseDatabaseWrapper, catalog: Catalog) ->
             "data-users-without-credits",
             "users",
             "a row of user_credits for every user",
-            f"{count} users have none",
-            "These users cannot spend or be given credits: every operation on their balance fails.",
+            f"{counted(count, 'users')} without one",
+            "Such a user cannot spend or be given credits: every operation on the balance fails.",
             Statement(
                 Stage.AFTER, f"INSERT INTO public.user_credits (user_id) SELECT u.id {missing};"
             ),
@@ -158,7 +160,7 @@ def _unbalanced(connection: BaseDatabaseWrapper) -> Iterator[Entry]:
             "data-balance-against-ledger",
             "user_credits.credits",
             "the sum of the user's credit_transactions",
-            f"{count} balances differ ({named}{', ...' if count > NAMED else ''})",
+            f"another number in {counted(count, 'balances')} ({named}{', ...' if count > NAMED else ''})",
             "Credits were changed without a transaction row, or the other way round: see "
             "`manage.py reconcile_credits`.",
         )
@@ -203,7 +205,7 @@ def _unknown_owners(connection: BaseDatabaseWrapper, home: BaseDatabaseWrapper) 
         "data-datasets-without-owner",
         "datasets.owner_id",
         "a users.id of the database auth",
-        f"{count} datasets of {len(unknown)} owners who are not there ({listed})",
+        f"{counted(count, 'datasets')} of {counted(len(unknown), 'owners')} not there ({listed})",
         "Nobody can manage or delete these datasets: their owner cannot sign in.",
         Statement(
             Stage.LOSE,

@@ -26,6 +26,9 @@ from .facts import (
 from .findings import Difference, Sides
 from .rules import Severity
 
+# The rule of a schema that was set aside.
+SET_ASIDE = "schema.set-aside"
+
 # --- which facts are the same thing, in the order of preference
 
 
@@ -178,7 +181,7 @@ def _set_aside(results: list[Difference], here: Sides) -> list[Difference]:
     """The schemas of this project's own nukes wait for an undo or a purge."""
     meaning = "It was set aside by nuke_schema and waits for --undo or --purge."
     return [
-        _less(each, Severity.NOTE, meaning, "schema.set-aside")
+        _less(each, Severity.NOTE, meaning, SET_ASIDE)
         if isinstance(each.have, Schema) and aside.is_aside(each.have.name)
         else each
         for each in results

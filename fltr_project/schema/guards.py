@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fltr_project.errors import CannotRun, Refused
+from fltr_project.words import counted
 
 from . import plan_token
 from .plan import Plan
@@ -39,9 +40,9 @@ def require_possible(plan: Plan, *, rebuilds: bool = True) -> None:
         )
     if plan.dependants:
         raise Refused(
-            f"Guard 'dependants': {len(plan.dependants)} things outside schema public of {target} "
-            f"hang on it and would be lost: {_some(plan.dependants)}. Drop them, or move what they "
-            "use to another schema, then run this again."
+            f"Guard 'dependants': what is outside schema public of {target} hangs on it and would be "
+            f"lost: {_some(plan.dependants)}. Drop it, or move what it uses to another schema, "
+            "then run this again."
         )
     if plan.published.tables and not rebuilds:
         members = [str(member) for member in plan.published.tables]
@@ -96,43 +97,46 @@ def names_to_ask(
     terminal: bool,
     needs_token: bool = True,
     counts_unmarked: bool = False,
+    look: str = plan_token.HERE,
 ) -> tuple[Plan, ...]:
     """The plans whose database name the operator has yet to type; empty when all is consented.
 
     Raises Refused by the guard that says no: what was given must be right even where it was not
     needed, nobody is asked without a terminal, and a protected database wants its name and a token.
-    With ``counts_unmarked`` a database without a mark is protected even when it is empty.
+    With ``counts_unmarked`` a database without a mark is protected even when it is empty. ``look``
+    is the command that prints the token, one for all the plans together.
     """
     require_known_names(plans, confirmed)
     if token is not None:
-        plan_token.require_valid(token, plans)
+        plan_token.require_valid(token, plans, look)
     protected = [
         plan
         for plan in plans
         if is_protected(plan) or (counts_unmarked and plan.target.environment is None)
     ]
     unnamed = tuple(plan for plan in plans if plan.target.database not in confirmed)
+    add = "".join(f" --confirm {plan.target.database}" for plan in protected)
+    lacks_token = bool(protected) and needs_token and token is None
+    if lacks_token:
+        add += f" --token T, where T is the token that {look} prints"
+    why = "; ".join(f"{plan.target} {_why(plan)}" for plan in protected)
     if interactive and unnamed and not terminal:
-        raise Refused(
-            "Guard 'terminal': there is no terminal to ask on. Add --no-input"
-            + ("".join(f" --confirm {plan.target.database}" for plan in protected))
-            + (" --token with the token that --plan prints" if protected and needs_token else "")
-            + "."
+        raise Refused(f"Guard 'terminal': there is no terminal to ask on. Add --no-input{add}.")
+    if not interactive and any(plan in unnamed for plan in protected):
+        # Without a plan of its own it is mark_environment itself, or a restore over what is there.
+        unmarked = look == plan_token.HERE and not all(p.target.environment for p in protected)
+        mark = (
+            " If this is no production database, `manage.py mark_environment development` says so "
+            "once and for all."
         )
-    if not interactive:
-        for plan in protected:
-            if plan in unnamed:
-                raise Refused(
-                    f"Guard 'environment': {plan.target} {_why(plan)}, so --no-input alone is not "
-                    f"enough. Add --confirm {plan.target.database}"
-                    + (" and --token with the token that --plan prints" if needs_token else "")
-                    + ", or mark it with `mark_environment` if it is no production database."
-                )
-    if protected and needs_token and token is None:
-        plan = protected[0]
         raise Refused(
-            f"Guard 'token': {plan.target} {_why(plan)}, so a look at what would be lost comes "
-            "first. Run the command with --plan, then again with --token and the token it prints."
+            f"Guard 'environment': {why}, so --no-input alone is not enough. Add{add}."
+            + (mark if unmarked else "")
+        )
+    if lacks_token:
+        raise Refused(
+            f"Guard 'token': {why}, so a look at what would be lost comes first. Add --token T, "
+            f"where T is the token that {look} prints."
         )
     return unnamed if interactive else ()
 
@@ -140,8 +144,8 @@ def names_to_ask(
 def _why(plan: Plan) -> str:
     if plan.target.environment:
         return f"is marked {plan.target.environment}"
-    rows = f"{'' if plan.is_exact else 'about '}{plan.product_rows:,} rows"
-    return f"is not marked as anything and holds {rows}"
+    rows = counted(plan.product_rows, "rows", exact=plan.is_exact)
+    return f"is not marked as anything and holds {rows} in the product's tables"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
+from fltr_project import words
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 from fltr_project.routers import database_of
@@ -76,6 +77,10 @@ class Plan:
         return tuple(row.table for row in self.rows)
 
     @property
+    def all_rows(self) -> int:
+        return sum(row.count for row in self.rows)
+
+    @property
     def product_rows(self) -> int:
         """Rows that somebody would miss: the records of what migrations ran are not among them."""
         return sum(row.count for row in self.rows if row.table not in TRACKING_TABLES)
@@ -83,6 +88,12 @@ class Plan:
     @property
     def is_exact(self) -> bool:
         return all(row.exact for row in self.rows)
+
+    @property
+    def summary(self) -> str:
+        """What the schema holds, in a few words."""
+        rows = words.rows(self.all_rows, self.product_rows, exact=self.is_exact)
+        return f"{words.counted(len(self.rows), 'tables')} with {rows}"
 
 
 def plan(

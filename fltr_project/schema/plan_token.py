@@ -16,6 +16,8 @@ from fltr_project.errors import Refused
 from .plan import Plan
 
 VALID_FOR = timedelta(minutes=15)
+# Which command prints the token, for a command that has the option.
+HERE = "this command with --plan"
 _FORMAT = re.compile(r"^([0-9a-f]{8})-([0-9a-f]{6})-([0-9a-f]{10})$")
 
 
@@ -25,9 +27,12 @@ def issue(plans: Sequence[Plan]) -> str:
     return _at(plans, seconds)
 
 
-def require_valid(token: str, plans: Sequence[Plan]) -> None:
-    """Raise Refused, saying why, unless the token was issued for just these plans a short time ago."""
-    again = "Run the command with --plan and use the token that it prints."
+def require_valid(token: str, plans: Sequence[Plan], look: str = HERE) -> None:
+    """Raise Refused, saying why, unless the token was issued for just these plans a short time ago.
+
+    ``look`` is the command that prints another one.
+    """
+    again = f"Run {look} and use the token that it prints."
     found = _FORMAT.match(token.strip().lower())
     if found is None:
         raise Refused(f"Guard 'token': {token!r} is not a token of a plan. {again}")

@@ -11,6 +11,7 @@ from django.db.migrations.state import ProjectState
 from fltr_project.errors import CannotRun
 from fltr_project.postgres import addresses
 from fltr_project.routers import database_of
+from fltr_project.words import counted
 
 from .plan import Plan
 
@@ -50,7 +51,7 @@ def migrations(alias: str) -> str:
 
 def people(plan: Plan) -> str:
     """How many users and other rows would be lost."""
-    about = "" if plan.is_exact else "about "
     users = next((rows.count for rows in plan.rows if rows.table == "users"), None)
-    rows = f"{len(plan.rows)} tables with {about}{plan.product_rows:,} rows"
-    return rows if users is None else f"{users or 'no'} users, {rows}"
+    if users is None:
+        return plan.summary
+    return f"{counted(users, 'users') if users else 'no users'}, {plan.summary}"

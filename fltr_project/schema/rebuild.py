@@ -24,6 +24,7 @@ from fltr_project.errors import Blocked, CannotRun, Refused, RolledBack, explain
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import Target
 from fltr_project.routers import database_of
+from fltr_project.words import counted
 
 from . import aside, belongings, contract, guards, nuke
 from .aside import Journal
@@ -152,7 +153,9 @@ def _rebuild_one(
                     f"Publications of {target.database} carry tables that the migrations do not "
                     f"make: {', '.join(map(str, left))}. Drop them from the publications first."
                 )
-            detail.append(f"{len(plan.published.tables)} members of publications put back")
+            detail.append(
+                f"{counted(len(plan.published.tables), 'members')} of publications put back"
+            )
     with steps.step("verify", target) as detail:
         catalog = read(connection, contract.tables(alias))
         findings = compare(contract.load(alias), catalog)
@@ -161,12 +164,13 @@ def _rebuild_one(
             named = ", ".join(f"{error.kind} {error.object}" for error in errors[:5])
             raise RolledBack(
                 f"The migrations built something else than the contract of {target.database} in "
-                f"{len(errors)} places: {named}. Run `nuke_schema`, `migrate` and `verify_schema` "
+                f"{counted(len(errors), 'places')}: {named}. Run `nuke_schema`, `migrate` and `verify_schema` "
                 "on a development database to see each."
             )
-        keys = len(catalog.of(ForeignKey))
+        tables = counted(len(catalog.tables), "tables")
+        keys = counted(len(catalog.of(ForeignKey)), "foreign keys")
         tracking = [table for table in catalog.tables if table in TRACKING_TABLES]
-        detail.append(f"{len(catalog.tables)} tables and {keys} foreign keys as the contract says")
+        detail.append(f"{tables} and {keys} as the contract says")
         detail.append(f"tracked by {' and '.join(tracking)}")
     if proof is not None:
         with steps.step("prove", target) as detail:

@@ -29,6 +29,11 @@ class Repair:
         return any(statement.destructive for statement in self.statements)
 
     @property
+    def runs(self) -> bool:
+        """Whether there is anything in it to run, and not only comments."""
+        return not all(statement.destructive for statement in self.statements)
+
+    @property
     def sql(self) -> tuple[str, ...]:
         return tuple(statement.text for statement in self.statements)
 
@@ -61,7 +66,12 @@ def script_text(repairs: Iterable[Repair], title: str) -> str:
     inside, outside = script(repairs)
     if not inside and not outside:
         return ""
-    lines = [f"-- {title}", "-- Run it with: psql -v ON_ERROR_STOP=1 -f FILE DATABASE", ""]
+    lines = [f"-- {title}", "-- Run it with: psql -v ON_ERROR_STOP=1 -f FILE DATABASE"]
+    if any(statement.startswith("--") for statement in inside):
+        lines.append(
+            "-- What would lose rows is a comment: take the dashes off what you want of it."
+        )
+    lines.append("")
     if inside:
         lines += [
             "BEGIN;",

@@ -22,11 +22,12 @@ from psycopg import sql
 
 from fltr_project.errors import CannotRun, CleanSlateError, Refused, RolledBack, explain
 from fltr_project.postgres import dump, locks
-from fltr_project.postgres.dump import Entry
+from fltr_project.postgres.dump import Digest, Entry
+from fltr_project.words import counted
 
 from . import aside, belongings, fingerprint, nuke
 from .aside import Journal
-from .backup import Manifest
+from .backup import Manifest, product_rows
 from .belongings import SCHEMA
 from .plan import Plan
 
@@ -47,6 +48,7 @@ class Restored:
     aside: str | None
     tables: int
     rows: int
+    product_rows: int
 
 
 def require_possible(plan: Plan, manifest: Manifest) -> None:
@@ -61,8 +63,8 @@ def require_possible(plan: Plan, manifest: Manifest) -> None:
     needed = LOCKS_A_TABLE * len(manifest.rows)
     if needed > plan.locks.guaranteed:
         raise CannotRun(
-            f"Restoring {len(manifest.rows):,} tables in one transaction takes about {needed:,} "
-            f"locks, and {plan.target} guarantees {plan.locks.guaranteed:,}. Raise "
+            f"Restoring {counted(len(manifest.rows), 'tables')} in one transaction takes about "
+            f"{needed:,} locks, and {plan.target} guarantees {plan.locks.guaranteed:,}. Raise "
             "max_locks_per_transaction and restart the server; nothing was touched."
         )
 
@@ -127,8 +129,9 @@ def _fill(
         if name:
             belongings.republish(cursor, name, SCHEMA)
     restored = {(entry.schema, entry.name) for entry in chosen if entry.kind == "TABLE DATA"}
-    rows = _require_equal(connection, manifest, restored)
-    return Restored(name, len(restored), rows)
+    found = _require_equal(connection, manifest, restored)
+    rows = sum(digest.count for digest in found.values())
+    return Restored(name, len(restored), rows, product_rows(found))
 
 
 def _chosen(cursor: CursorWrapper, entries: Sequence[Entry]) -> list[Entry]:
@@ -217,8 +220,8 @@ def _run_data(raw: psycopg.Connection[Any], output: IO[bytes]) -> None:
 
 def _require_equal(
     connection: BaseDatabaseWrapper, manifest: Manifest, restored: set[tuple[str, str]]
-) -> int:
-    """Raise RolledBack, naming the first difference, unless all is as the manifest says."""
+) -> dict[tuple[str, str], Digest]:
+    """The rows by schema and table; raises RolledBack unless all is as the manifest says."""
     expected = {
         (schema, table): digest
         for schema, table, digest in manifest.rows
@@ -243,7 +246,7 @@ def _require_equal(
             f"What was restored is not what the backup holds: {problem}. Everything was rolled "
             "back; the database is as it was."
         )
-    return sum(digest.count for digest in found.values())
+    return found
 
 
 def _reset(connection: BaseDatabaseWrapper) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fltr_project.words import counted
+
 from .facts import (
     Check,
     Column,
@@ -264,7 +266,7 @@ def _table_extra(want: None, have: Table) -> Verdict:
 
 
 def _schema_extra(want: None, have: Schema) -> Verdict:
-    tables = f"{have.tables} table{'' if have.tables == 1 else 's'}"
+    tables = counted(have.tables, "tables")
     return Verdict(Severity.WARNING, f"Nothing of the contract is in it; it holds {tables}.")
 
 

@@ -10,6 +10,7 @@ from fltr_project.postgres.target import Target
 
 from . import ignore
 from .compare import Difference, Finding, Severity, counts, differences
+from .equivalences import SET_ASIDE
 from .facts import Catalog
 from .repair import Repair, repair
 
@@ -28,6 +29,11 @@ class Entry:
     ids: tuple[str, ...]
     rule: str = ""
 
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is about schemas that were set aside, which `nuke_schema` takes care of."""
+        return self.rule == SET_ASIDE
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -41,6 +47,11 @@ class Verified:
     def worst(self) -> Severity | None:
         present = {entry.finding.severity for entry in self.entries}
         return next((severity for severity in Severity if severity in present), None)
+
+    @property
+    def wrong(self) -> tuple[Entry, ...]:
+        """What has an effect, and so may want a repair."""
+        return tuple(each for each in self.entries if each.finding.severity is not Severity.NOTE)
 
     def fails(self, strict: bool) -> bool:
         """Whether this is exit code 1."""

@@ -85,7 +85,7 @@ def test_a_failing_check_fails_the_command(
     lived_in.execute("auth", "UPDATE public.user_credits SET credits = 5 WHERE user_id = 'u7'")
     outcome = run("smoke_credits")
     assert outcome.code == 1
-    assert "1 balances drift from their ledgers" in outcome.out
+    assert "1 balance drifting from the ledger" in outcome.out
 
 
 def test_users_of_a_killed_race_are_removed_by_the_next(lived_in: Databases) -> None:
@@ -96,7 +96,7 @@ def test_users_of_a_killed_race_are_removed_by_the_next(lived_in: Databases) -> 
         " ('new', 'smoke_credits', 'smoke_credits-2@example.invalid', now()),"
         " ('real', 'smoke_credits', 'smokeXcredits-3@example.invalid', now() - interval '1 day')",
     )
-    assert smoke_race.drain(2).detail.endswith("; removed 1 users of a run that was killed")
+    assert smoke_race.drain(2).detail.endswith("; removed 1 user of a run that was killed")
     assert lived_in.execute(
         "auth", "SELECT id FROM public.users WHERE name = 'smoke_credits' ORDER BY id"
     ) == [("new",), ("real",)]

@@ -96,6 +96,30 @@ def test_the_manifest_says_what_the_archive_holds(
     assert [stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()] == [0o600, 0o600]
 
 
+def test_plan_and_backup_and_restore_count_the_same_rows(
+    databases: Databases, run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """All rows, and those among them that are not the records of what migrations ran."""
+    databases.mark("auth", "test")
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')")
+    ((migrations,),) = databases.execute("auth", "SELECT count(*) FROM django_migrations")
+    # The user, the account and its bonus.
+    product, total = 3, migrations + 3
+    said = f"11 tables with {total} rows, {product} of them in the product's tables"
+    auth = ("--database", "auth")
+    here = ("--backup-dir", str(tmp_path))
+    assert said in run("nuke_schema", *auth, "--plan").out
+    assert said in run("backup_database", *auth, *here).out
+    options = (*auth, *here, "--from", str(made(tmp_path)), "--no-input")
+    assert said in run("restore_database", *options).out
+    as_json = ("--format", "json")
+    (backup_,) = json.loads(run("backup_database", *auth, *here, *as_json).out)["backups"]
+    plan = json.loads(run("nuke_schema", *auth, "--plan", *as_json).out)["plan"]
+    restored = json.loads(run("restore_database", *options, *as_json).out)
+    for document in (plan, backup_, restored):
+        assert (document["rows"], document["product_rows"]) == (total, product)
+
+
 def test_it_keeps_the_newest_backups_of_each_database(
     databases: Databases, run: Callable[..., Outcome], tmp_path: Path
 ) -> None:
@@ -272,7 +296,9 @@ def test_error_a_protected_database_is_not_restored_over_without_consent(
     run("backup_database", "--database", "auth", "--backup-dir", str(tmp_path))
     before = full_fingerprint()
     options = ("--from", str(made(tmp_path)), "--no-input")
-    assert run("restore_database", "--database", "auth", *options).code == 3
+    refused = run("restore_database", "--database", "auth", *options)
+    assert refused.code == 3
+    assert "the token that `manage.py nuke_schema --database auth --plan` prints" in refused.err
     assert full_fingerprint() == before
     printed = run("nuke_schema", "--database", "auth", "--plan", "--format", "json").out
     consent = ("--confirm", databases.names["auth"], "--token", json.loads(printed)["token"])

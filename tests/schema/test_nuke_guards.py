@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import termios
@@ -242,6 +243,37 @@ def test_error_taking_protection_away_wants_consent(
     options = ("--no-input", "--confirm", databases.names["auth"], "--token", token)
     assert run("mark_environment", "development", "--database", "auth", *options).code == 0
     assert read_plan().target.environment == "development"
+
+
+@pytest.mark.parametrize("aliases", [ALIASES, ("fltr",)])
+def test_the_refusal_says_how_to_take_protection_away(
+    databases: Databases, run: Callable[..., Outcome], aliases: tuple[str, ...]
+) -> None:
+    """Who does what the message says succeeds, for one database and for both at once."""
+    for alias in ALIASES:
+        databases.mark(alias, "production")
+    chosen = [part for alias in aliases for part in ("--database", alias)]
+    marking = ("mark_environment", "development", *chosen, "--no-input")
+    refused = run(*marking)
+    assert refused.code == 3
+    for alias in aliases:
+        assert f"{databases.names[alias]} on " in refused.err
+    added, look = re.findall(r"Add (.*) --token T, .* `manage.py (.*)` prints", refused.err)[0]
+    token = re.findall(r"^Token: (\S+)", run(*look.split()).out, re.MULTILINE)[0]
+    outcome = run(*marking, *added.split(), "--token", token)
+    assert (outcome.err, outcome.code) == ("", 0)
+    assert all(read_plan(alias).target.environment == "development" for alias in aliases)
+
+
+def test_the_refusal_of_an_unmarked_database_says_how_to_mark_it(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.com')")
+    nuke = ("nuke_schema", "--database", "auth", "--no-input")
+    assert "`manage.py mark_environment development` says so" in run(*nuke).err
+    marking = run("mark_environment", "development", "--database", "auth", "--no-input")
+    assert "is not marked as anything and holds 3 rows in the product's tables" in marking.err
+    assert "mark_environment" not in marking.err
 
 
 def test_error_what_hangs_on_the_schema_from_outside_is_a_refusal(

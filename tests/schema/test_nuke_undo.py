@@ -12,6 +12,7 @@ from django.db import connections
 from fltr_project.schema import aside, nuke
 from tests.conftest import Databases, Outcome
 from tests.schema.samples import full_fingerprint, idle_in_transaction, read_plan
+from tests.schema.test_nuke_guards import Stdin
 
 
 def test_keep_then_undo_then_purge(databases: Databases, run: Callable[..., Outcome]) -> None:
@@ -72,6 +73,27 @@ def test_an_interrupted_purge_is_finished_and_never_undone(
     assert read_plan().waiting == ()
 
 
+def test_a_person_is_asked_before_a_purge(
+    databases: Databases, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing undoes a purge; an undo loses nothing, and is not asked about."""
+    databases.mark("auth", "development")
+    nuke_auth = ("nuke_schema", "--database", "auth")
+    run(*nuke_auth, "--no-input", "--no-backup", "--keep")
+    (waiting,) = read_plan().waiting
+    monkeypatch.setattr("sys.stdin", Stdin("no"))
+    declined = run(*nuke_auth, "--purge")
+    assert declined.code == 4
+    assert f"This drops {waiting.name} of {databases.names['auth']} on " in declined.err
+    assert read_plan().waiting == (waiting,)
+    monkeypatch.setattr("sys.stdin", Stdin(databases.names["auth"]))
+    assert run(*nuke_auth, "--purge").code == 0
+    assert read_plan().waiting == ()
+    run(*nuke_auth, "--no-input", "--no-backup", "--keep")
+    undone = run(*nuke_auth, "--undo")
+    assert (undone.err, undone.code) == ("", 0)
+
+
 def test_a_purge_that_a_reader_holds_up_is_left_for_later(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:
@@ -126,7 +148,7 @@ def test_the_plan_as_json_says_everything(
     for words in (
         "system identifier",
         "publication whole",
-        "1 large objects",
+        "1 large object",
         "Locks:",
         "Backup:",
         "Token: ",

@@ -245,7 +245,7 @@ def test_the_rows_are_looked_at_on_request(databases: Databases, run: Run) -> No
         run("verify_schema", "--data", "--database", "fltr", "--format", "json"), "fltr"
     )
     assert unowned["object"] == "datasets.owner_id"
-    assert "1 datasets of 1 owners who are not there (nobody)" in unowned["found"]
+    assert "1 dataset of 1 owner not there (nobody)" in unowned["found"]
     assert unowned["repair"][1].startswith("-- DELETE FROM public.datasets")
     databases.mark("auth", "development")
     run("verify_schema", "--database", "auth", "--data", "--apply", "--no-input")
@@ -358,20 +358,6 @@ def waits(databases: Databases, trace: Path) -> int:
     assert words.count("RowDescription") > 10
     sent = [message[3] for message in messages if len(message) > 3 and message[1] == "F"]
     return sent.count("Sync") + sent.count("Query")
-
-
-def test_the_check_framework_reports_the_same(databases: Databases, run: Run) -> None:
-    assert run("check", "--database", "auth", "--database", "fltr").code == 0
-    databases.execute("auth", DRIFT)
-    outcome = run("check", "--database", "auth")
-    assert outcome.code == 1
-    assert "(fltr.E010) users.credits: expected nothing, found integer NULL." in outcome.err
-    assert "(fltr.W010) v: expected nothing, found view." in outcome.err
-    assert "(fltr.I010)" in outcome.err
-    assert run("check").code == 0
-    # Which is Django's own, and runs the checks of its database too.
-    migrated = run("migrate", "--database", "auth", "--verbosity", "0")
-    assert (migrated.code, migrated.err) == (0, "")
 
 
 def test_an_empty_database_can_be_migrated(databases: Databases, run: Run) -> None:

@@ -8,6 +8,7 @@ from auth_app import drizzle
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
 from fltr_project.schema import contract
+from fltr_project.words import counted
 
 
 class Command(SchemaCommand):
@@ -43,4 +44,5 @@ class Command(SchemaCommand):
         elif adoption.recorded:
             self.say(f"Recorded in {target}: {', '.join(adoption.recorded)}.")
         else:
-            self.say(f"All {len(adoption.entries)} migrations were recorded in {target} already.")
+            known = counted(len(adoption.entries), "migrations")
+            self.say(f"Nothing is new: {target} has recorded the folder's {known} before.")

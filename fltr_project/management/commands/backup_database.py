@@ -3,7 +3,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from fltr_project import history
+from fltr_project import history, words
 from fltr_project.errors import CannotRun
 from fltr_project.management.base import target_json
 from fltr_project.management.operations import OperationCommand, backup_json, size
@@ -49,8 +49,8 @@ class Command(OperationCommand):
             self.backups = (*self.backups, made)
             self.say(
                 self.style.SUCCESS(
-                    f"Backed up {each.target}: {made.tables} tables with {made.rows:,} rows, "
-                    f"{size(made.bytes)}, verified."
+                    f"Backed up {each.target}: {words.counted(made.tables, 'tables')} with "
+                    f"{words.rows(made.rows, made.product_rows)}; {size(made.bytes)}, verified."
                 )
             )
             self.say(f"  {made.path}")

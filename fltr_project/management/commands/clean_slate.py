@@ -10,14 +10,14 @@ from fltr_project import history
 from fltr_project.errors import Blocked
 from fltr_project.management.base import target_json
 from fltr_project.management.checklist import Checklist
-from fltr_project.management.operations import OperationCommand, backup_json, size
-from fltr_project.management.plans import lost, plan_json, plan_lines
-from fltr_project.paths import shown
+from fltr_project.management.operations import OperationCommand, backup_json, backup_line
+from fltr_project.management.plans import plan_json, plan_lines
 from fltr_project.schema import aside, guards, nuke, plan_token, preflight
 from fltr_project.schema.compare import counts
 from fltr_project.schema.facts import ForeignKey
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.rebuild import Rebuilt, Steps, rebuild
+from fltr_project.words import counted
 
 # What is proven of a rebuilt database before it commits, beyond its schema.
 PROOFS = {"auth": smoke.run}
@@ -85,10 +85,10 @@ class Command(OperationCommand):
             for each in plans if wants_backup else ():
                 with self.steps.step("backup", each.target) as detail:
                     made = self.back_up(each, backup_dir, milliseconds)
-                    detail.append(
-                        f"{shown(made.path)} ({size(made.bytes)}, {made.rows:,} rows, verified)"
-                    )
-            self.record(history.BEGUN, "; ".join(f"{p.target.database}: {lost(p)}" for p in plans))
+                    detail.append(backup_line(made))
+            self.record(
+                history.BEGUN, "; ".join(f"{p.target.database}: {p.summary}" for p in plans)
+            )
             aliases = tuple(target.alias for target in targets)
             rebuilt = rebuild(
                 plans,
@@ -111,7 +111,9 @@ class Command(OperationCommand):
         directory = self.backup_directory(backup_dir)
         self.token = plan_token.issue(plans)
         half = self.half_done()
-        self.record(history.PLANNED, "; ".join(f"{p.target.database}: {lost(p)}" for p in plans), 0)
+        self.record(
+            history.PLANNED, "; ".join(f"{p.target.database}: {p.summary}" for p in plans), 0
+        )
         if self.format == "json":
             self.print_json(
                 {
@@ -151,7 +153,7 @@ class Command(OperationCommand):
                 guards.require_possible(each)
                 plans.append(each)
                 mark = each.target.environment or "not marked"
-                kept = f", {len(each.waiting)} old schemas kept" if each.waiting else ""
+                kept = f", {counted(len(each.waiting), 'old schemas')} kept" if each.waiting else ""
                 detail.append(f"{mark}: {preflight.people(each)}{kept}")
         return plans
 
@@ -178,10 +180,10 @@ class Command(OperationCommand):
         for result in rebuilt:
             catalog, target = result.catalog, result.target
             self.say()
-            self.say(f"{target.database}: {len(catalog.tables)} tables")
+            self.say(f"{target.database}: {counted(len(catalog.tables), 'tables')}")
             self.say(f"  {', '.join(catalog.tables)}")
             keys = catalog.of(ForeignKey)
-            self.say(f"{target.database}: {len(keys)} foreign keys")
+            self.say(f"{target.database}: {counted(len(keys), 'foreign keys')}")
             width = max((len(key.object) for key in keys), default=0)
             for key in keys:
                 self.say(f"  {key.object:<{width}}  {key.rule}")
@@ -192,17 +194,17 @@ class Command(OperationCommand):
                 self.say(self.style.WARNING(left[alias]))
             if (alias in left or keep) and result.aside:
                 self.say(
-                    f"The old schema of {result.target.database} is kept in {result.aside}. "
-                    f"Drop it with `manage.py nuke_schema --database {alias} --purge`, bring it "
-                    "back with --undo."
+                    f"The old schema of {result.target.database} is kept in {result.aside}: "
+                    f"{aside.way_out(alias)}."
                 )
-        tables = sum(len(result.catalog.tables) for result in rebuilt)
+        tables = counted(sum(len(result.catalog.tables) for result in rebuilt), "tables")
         keys_in_all = sum(len(result.catalog.of(ForeignKey)) for result in rebuilt)
+        foreign_keys = counted(keys_in_all, "foreign keys")
         names = " and ".join(result.target.database for result in rebuilt)
         self.say(
             self.style.SUCCESS(
                 f"Clean slate: {names} rebuilt, verified and proven in {elapsed:.1f} s "
-                f"({tables} tables, {keys_in_all} foreign keys)."
+                f"({tables}, {foreign_keys})."
             )
         )
 

@@ -22,10 +22,11 @@ class Command(OperationCommand):
     )
     examples = """\
   manage.py mark_environment                           show the marks
-  manage.py mark_environment production                both databases, which are protected then
-  manage.py mark_environment test --database auth      one of them
-  manage.py mark_environment test --database auth --no-input --confirm fltr_auth --token T
-                                                       one that is protected
+  manage.py mark_environment production --no-input     both databases, which are protected then
+  manage.py mark_environment test --database auth --no-input
+                                                       one of them
+  manage.py clean_slate --plan                         a token T, before a protection is taken away
+  manage.py mark_environment test --no-input --confirm fltr_auth --confirm fltr --token T
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -80,8 +81,16 @@ class Command(OperationCommand):
             if environment in guards.FREE:
                 losing = [plan for plan in plans if guards.is_protected(plan)]
                 if losing or token is not None:
-                    verb = "takes the protection from"
-                    self.obtain_consent(plans, confirm, interactive, token, verb=verb)
+                    # Its plan is of the same databases, so one token is for all of them.
+                    named = " ".join(f"--database {target.alias}" for target in self.targets)
+                    self.obtain_consent(
+                        plans,
+                        confirm,
+                        interactive,
+                        token,
+                        does="takes the protection from {plan.target}, which holds {plan.summary}",
+                        look=f"`manage.py clean_slate {named} --plan`",
+                    )
             for target in self.targets:
                 settings_of_database.ensure(connect(target.alias), "fltr.environment", environment)
         self.targets = tuple(replace(each, environment=environment) for each in self.targets)

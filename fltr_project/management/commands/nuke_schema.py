@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from fltr_project import history
 from fltr_project.errors import Blocked, CannotRun
-from fltr_project.management.base import target_json
-from fltr_project.management.operations import OperationCommand, backup_json, size
-from fltr_project.management.plans import lost, plan_json, plan_lines
-from fltr_project.paths import shown
+from fltr_project.management.base import REPLACES, target_json
+from fltr_project.management.operations import OperationCommand, backup_json, backup_line
+from fltr_project.management.plans import plan_json, plan_lines
 from fltr_project.schema import aside, guards, nuke, plan_token
 from fltr_project.schema.plan import Plan
+from fltr_project.words import counted
 
 
 class Command(OperationCommand):
@@ -73,8 +74,11 @@ class Command(OperationCommand):
                     raise CannotRun(
                         f"{planned.target} has no schema that was set aside. Nothing has changed."
                     )
-                # Asked for by name of the option, which is enough where nothing is protected.
-                ask = interactive and planned.target.environment not in guards.FREE
+                # Where nothing is protected, a script that names the option has said enough. A person
+                # is asked before a purge all the same, for nothing undoes that.
+                free = planned.target.environment in guards.FREE
+                ask = interactive and (not free or (purge and sys.stdin.isatty()))
+                names = ", ".join(waiting.name for waiting in planned.waiting)
                 self.obtain_consent(
                     [planned],
                     confirm,
@@ -82,7 +86,7 @@ class Command(OperationCommand):
                     token,
                     needs_token=False,
                     counts_unmarked=purge,
-                    verb="drops what was set aside in" if purge else "replaces schema public of",
+                    does=f"drops {names} of {{plan.target}} for good" if purge else REPLACES,
                 )
                 if undo:
                     self._undo(planned, milliseconds, terminate)
@@ -100,7 +104,7 @@ class Command(OperationCommand):
         (planned,) = self.plans()
         directory = self.backup_directory(backup_dir)
         self.token = plan_token.issue([planned])
-        self.record(history.PLANNED, f"{lost(planned)} would be lost", 0)
+        self.record(history.PLANNED, f"{planned.summary} would be lost", 0)
         if self.format == "json":
             self.print_json(
                 {**self.outcome(), "plan": plan_json(planned, directory), "token": self.token}
@@ -116,7 +120,7 @@ class Command(OperationCommand):
 
     def _nuke(self, planned: Plan, keep: bool, lock_timeout: int, terminate: bool) -> None:
         target = planned.target
-        self.record(history.BEGUN, f"emptying schema public: {lost(planned)}")
+        self.record(history.BEGUN, f"emptying schema public: {planned.summary}")
         why = aside.journal(self.command, self.run_id, (target.alias,))
         name = nuke.nuke(planned, why, lock_timeout, terminate)
         warning = ""
@@ -126,16 +130,15 @@ class Command(OperationCommand):
             except Blocked as error:
                 # The schema is empty by now; only its old tables are still being read.
                 warning, keep = str(error), True
-        undo = f"manage.py nuke_schema --database {target.alias}"
         if name is None:
             sentence = f"Made schema public of {target}, which had none."
         elif keep:
             sentence = (
-                f"Emptied schema public of {target}; {lost(planned)} are kept in {name}. "
-                f"Bring them back with `{undo} --undo`, drop them with `{undo} --purge`."
+                f"Emptied schema public of {target}. {name} keeps {planned.summary}: "
+                f"{aside.way_out(target.alias)}."
             )
         else:
-            sentence = f"Emptied schema public of {target}: {lost(planned)} are gone."
+            sentence = f"Emptied schema public of {target}. Gone: {planned.summary}."
         self._done(planned, "emptied", name if keep else None, sentence, warning)
 
     def _undo(self, planned: Plan, lock_timeout: int, terminate: bool) -> None:
@@ -148,7 +151,7 @@ class Command(OperationCommand):
         kept = discarded if planned.product_rows else None
         sentence = f"Brought {newest.name} back as schema public of {target}."
         if kept:
-            sentence += f" What it replaced, {lost(planned)}, is kept in {kept}."
+            sentence += f" What it replaced, {planned.summary}, is kept in {kept}."
         elif discarded:
             nuke.purge(target, discarded, lock_timeout)
         self._done(planned, "brought back", kept, sentence)
@@ -162,7 +165,7 @@ class Command(OperationCommand):
         self._done(planned, "purged", None, sentence)
 
     def _progress(self, tables_left: int) -> None:
-        self.say(f"  {tables_left:,} tables left to drop", verbosity=2)
+        self.say(f"  {counted(tables_left, 'tables')} left to drop", verbosity=2)
 
     def _done(
         self, planned: Plan, result: str, kept: str | None, sentence: str, warning: str = ""
@@ -184,7 +187,5 @@ class Command(OperationCommand):
             self.say(self.style.WARNING(warning))
         self.say(self.style.SUCCESS(sentence))
         for made in self.backups:
-            self.say(
-                f"Backup: {shown(made.path)} ({size(made.bytes)}, {made.rows:,} rows, verified)"
-            )
+            self.say(f"Backup: {backup_line(made)}")
         self.say_history()

@@ -4,12 +4,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from fltr_project import history
+from fltr_project import history, words
 from fltr_project.errors import Blocked
-from fltr_project.management.base import target_json
-from fltr_project.management.operations import OperationCommand, backup_json, size
-from fltr_project.management.plans import lost
-from fltr_project.paths import shown
+from fltr_project.management.base import REPLACES, target_json
+from fltr_project.management.operations import OperationCommand, backup_json, backup_line
 from fltr_project.schema import aside, guards, nuke, restore
 from fltr_project.schema import backup as backups
 
@@ -69,12 +67,18 @@ class Command(OperationCommand):
             (planned,) = self.plans()
             guards.require_possible(planned)
             restore.require_possible(planned, manifest)
-            verb = "replaces schema public of"
-            self.obtain_consent([planned], confirm, interactive, token, verb=verb)
+            self.obtain_consent(
+                [planned],
+                confirm,
+                interactive,
+                token,
+                does=REPLACES,
+                look=f"`manage.py nuke_schema --database {target.alias} --plan`",
+            )
             self.require_backup([planned], wants_backup, backup_dir)
             if wants_backup:
                 self.back_up(planned, backup_dir, milliseconds)
-            self.record(history.BEGUN, f"restoring {archive} over {lost(planned)}")
+            self.record(history.BEGUN, f"restoring {archive} over {planned.summary}")
             why = aside.journal(self.command, self.run_id, (target.alias,))
             restored = restore.restore(
                 planned, archive, manifest, why, lock_timeout=milliseconds, terminate=terminate
@@ -86,8 +90,8 @@ class Command(OperationCommand):
                 except Blocked as error:
                     kept, warning = restored.aside, str(error)
         sentence = (
-            f"Restored {target} from {archive.name}: {restored.tables} tables with "
-            f"{restored.rows:,} rows, equal to the manifest."
+            f"Restored {target} from {archive.name}: {words.counted(restored.tables, 'tables')} with "
+            f"{words.rows(restored.rows, restored.product_rows)}, equal to the manifest."
         )
         self.record(history.DONE, sentence, 0)
         if self.format == "json":
@@ -99,6 +103,7 @@ class Command(OperationCommand):
                     "sha256": manifest.sha256,
                     "tables": restored.tables,
                     "rows": restored.rows,
+                    "product_rows": restored.product_rows,
                     "aside": kept,
                     "backup": backup_json(self.backups[0]) if self.backups else None,
                     "warning": warning or None,
@@ -109,10 +114,7 @@ class Command(OperationCommand):
             self.say(self.style.WARNING(warning))
         self.say(self.style.SUCCESS(sentence))
         if kept:
-            self.say(
-                f"What was there is kept in {kept}; bring it back with "
-                f"`manage.py nuke_schema --database {target.alias} --undo`."
-            )
+            self.say(f"What was there is kept in {kept}: {aside.way_out(target.alias)}.")
         for made in self.backups:
-            self.say(f"Backup of what was there: {shown(made.path)} ({size(made.bytes)}, verified)")
+            self.say(f"Backup of what was there: {backup_line(made)}")
         self.say_history()

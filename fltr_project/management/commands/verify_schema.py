@@ -26,12 +26,12 @@ from fltr_project.postgres.target import (
 from fltr_project.schema import contract, data, guards, ignore
 from fltr_project.schema.apply import apply
 from fltr_project.schema.catalog import read, read_from
-from fltr_project.schema.compare import Severity
 from fltr_project.schema.facts import Catalog
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
 from fltr_project.schema.repair import Repair, script_text
 from fltr_project.schema.verify import Verified, verify
+from fltr_project.words import counted
 
 # Looked for beside manage.py.
 IGNORE_FILE = "verify_schema.toml"
@@ -196,7 +196,7 @@ class Command(SchemaCommand):
             self.stdout.write(text)
 
     def _apply(self, results: Sequence[Verified], options: dict[str, Any]) -> None:
-        concerned = [result for result in results if _repairs(result)]
+        concerned = [result for result in results if any(each.runs for each in _repairs(result))]
         if not concerned:
             return
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
@@ -205,7 +205,7 @@ class Command(SchemaCommand):
         self._obtain_consent(plans, options)
         for result in concerned:
             count = apply(result.target, _repairs(result))
-            self.say(f"{count} statements have repaired {result.target.database}.")
+            self.say(f"Repaired {result.target.database} with {counted(count, 'statements')}.")
 
     def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
         """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
@@ -259,11 +259,7 @@ class Command(SchemaCommand):
 
 def _repairs(result: Verified) -> list[Repair]:
     """Of what is wrong; what has no effect needs no repair."""
-    return [
-        entry.repair
-        for entry in result.entries
-        if entry.finding.severity is not Severity.NOTE and entry.repair.statements
-    ]
+    return [entry.repair for entry in result.wrong if entry.repair.statements]
 
 
 def _elsewhere(alias: str) -> dict[str, str]:
