@@ -26,10 +26,11 @@ def main() -> None:
         for line in sys.stdin:
             way, users, seconds, clients = line.split()
             start = threading.Barrier(int(clients))
-            running = [
-                pool.submit(_client, WAYS[way], int(users), float(seconds), start)
-                for _ in range(int(clients))
-            ]
+            task = (WAYS[way], int(users), float(seconds), start)
+            if int(clients) == 1:
+                print(_client(*task), flush=True)
+                continue
+            running = [pool.submit(_client, *task) for _ in range(int(clients))]
             print(sum(each.result() for each in running), flush=True)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
@@ -24,6 +23,10 @@ from psycopg import errors
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
+
+# Looked up once: members of an enumeration are not cheap.
+TEXT = PyFormat.TEXT
+SUCCESS = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,20 @@ class Statement:
         ``assertNumQueries``, ``execute_wrapper``), it goes through a cursor like any other.
         Otherwise Ctrl-C takes effect only when the server has answered.
         """
-        connection = connections[using]
-        # As a cursor of Django's begins.
-        connection.close_if_health_check_failed()
-        connection.ensure_connection()
+        connection: Any = connections[using]
+        if connection.connection is None or connection.health_check_enabled:
+            # As a cursor of Django's begins.
+            connection.close_if_health_check_failed()
+            connection.ensure_connection()
         raw: psycopg.Connection[Any] = connection.connection
         # Without autocommit psycopg's cursor has to send the BEGIN.
-        if raw.autocommit and not connection.queries_logged and not connection.execute_wrappers:
-            with connection.wrap_database_errors, raw.lock:
-                return _session(connection, raw).rows(self, parameters)
+        if raw.autocommit and not connection.execute_wrappers and not connection.queries_logged:
+            try:
+                with raw.lock:
+                    return _session(connection, raw).rows(self, parameters)
+            except psycopg.Error:
+                with connection.wrap_database_errors:
+                    raise
         make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
         # Not Django's own cursor, which puts the parameters into the text.
         # (To the stubs every cursor is a wrapper already.)
@@ -84,7 +92,7 @@ class _Session:
         self.transformer = Transformer(self.raw)
 
     def rows(self, statement: Statement, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        values = self.transformer.dump_sequence(parameters, [PyFormat.TEXT] * len(parameters))
+        values = self.transformer.dump_sequence(parameters, [TEXT] * len(parameters))
         try:
             result = self._execute(statement, values)
         except errors.InvalidSqlStatementName:
@@ -105,19 +113,17 @@ class _Session:
         return _checked(pgconn.exec_prepared(statement.prepared_name, values))
 
 
-# By Django's connection, which belongs to one thread.
-_sessions: WeakKeyDictionary[BaseDatabaseWrapper, _Session] = WeakKeyDictionary()
-
-
 def _session(connection: BaseDatabaseWrapper, raw: psycopg.Connection[Any]) -> _Session:
-    session = _sessions.get(connection)
+    """Kept on Django's connection, which belongs to one thread."""
+    kept = vars(connection)
+    session: _Session | None = kept.get("statements_session")
     if session is None or session.raw is not raw:
-        session = _sessions[connection] = _Session(raw)
+        session = kept["statements_session"] = _Session(raw)
     return session
 
 
 def _checked(result: PGresult) -> PGresult:
-    if result.status in {ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK}:
+    if result.status in SUCCESS:
         return result
     if result.error_field(DiagnosticField.SQLSTATE) is None:
         # libpq's own error: the connection is lost.
