@@ -60,7 +60,7 @@ ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS")
 SECRET_KEY = environment.secret_key("SECRET_KEY", own=VAR_DIR / "secret_key" if DEBUG else None)
 
 # The ledger's statements are prepared on the server once a connection has sent them five times,
-# which makes a consume a third faster. Off by default for a server of your own: behind a pooler
+# which saves up to a tenth of a consume. Off by default for a server of your own: behind a pooler
 # that hands out connections by transaction, another client's statement may have the same name.
 if environment.boolean("PREPARED_STATEMENTS", default=addresses.is_embedded(DATABASES["auth"])):
     DATABASES["auth"].setdefault("OPTIONS", {})["prepare_threshold"] = 5
