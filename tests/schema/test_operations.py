@@ -112,14 +112,15 @@ def test_error_when_the_second_database_fails_the_first_is_as_it_was(
 def test_the_report_has_the_runbooks_lists(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:
+    ((records,),) = databases.execute("auth", "SELECT count(*) FROM django_migrations")
     outcome = run("clean_slate", "--no-input")
     assert outcome.code == 0
     for evidence in (
         "AUTH_DATABASE_URL",
         "SIGNUP_BONUS_CREDITS is ",
         "the migration makes what the models say",
-        "no users, 11 tables with 22 rows, 0 of them in the product's tables",
-        "22 rows, 0 of them in the product's tables, verified)",
+        f"no users, 11 tables with {records} rows, 0 of them in the product's tables",
+        f"{records} rows, 0 of them in the product's tables, verified)",
         "11 tables and 9 foreign keys as the contract says",
         "tracked by __drizzle_migrations and django_migrations",
         " credit checks passed",
