@@ -74,22 +74,18 @@ COLUMNS = (
 )
 _ENTRY = ", ".join(f"(r.entry).{column}" for column in COLUMNS.split(", "))
 CONSUME = Statement(
-    "clean_slate_consume",
     "SELECT verdict, balance, id, team_id, resource_id, metadata, created_at"
     " FROM public.try_consume_credits(%s, %s, %s, %s, %s, %s, %s, %s)",
 )
 GRANT = Statement(
-    "clean_slate_grant",
     f"SELECT r.verdict, r.balance, {_ENTRY} FROM public.try_grant_credits"  # noqa: S608
     "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS r",
 )
 REFUND = Statement(
-    "clean_slate_refund",
     f"SELECT r.verdict, r.balance, {_ENTRY} FROM public.try_refund_credits"  # noqa: S608
     "(%s, %s, %s, %s) AS r",
 )
 CONSUME_MANY = Statement(
-    "clean_slate_consume_many",
     "SELECT verdict, balance, id, created_at FROM public.consume_credits_many(%s)",
 )
 

@@ -1,4 +1,4 @@
-"""The ledger outside of a transaction, where its statements do not go through a cursor."""
+"""The ledger outside of a transaction, as a request without one calls it."""
 
 from __future__ import annotations
 

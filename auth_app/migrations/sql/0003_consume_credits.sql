@@ -1,5 +1,5 @@
--- What a function returns can only be changed by making it anew.
-DROP FUNCTION public.consume_credits;
+-- What a function returns can only be changed by making it anew; rights that were granted on it have
+-- to be granted again.
 DROP FUNCTION public.try_consume_credits;
 
 -- Spend p_amount credits of the user, of the team, or of the API key's pool, and write the row.
@@ -110,7 +110,7 @@ END
 $$;
 
 -- The same for clients that want an error: the row with balance_after, or SQLSTATE LC001 to LC004.
-CREATE FUNCTION public.consume_credits(
+CREATE OR REPLACE FUNCTION public.consume_credits(
     p_user_id text, p_amount integer, p_operation text, p_resource_id text DEFAULT NULL,
     p_team_id text DEFAULT NULL, p_api_key text DEFAULT NULL, p_metadata jsonb DEFAULT NULL,
     p_idempotency_key text DEFAULT NULL
