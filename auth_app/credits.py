@@ -284,7 +284,7 @@ def balance(
             cursor.execute("SELECT credits FROM public.user_credits WHERE user_id = %s", (user_id,))
         row = cursor.fetchone()
     if row is None:
-        raise UnknownAccount(f"There is no credit account of {_account(user_id, team_id, api_key)}")
+        raise _refusal("unknown_account", 0, 0, _account(user_id, team_id, api_key))
     return int(row[0])
 
 
@@ -364,7 +364,7 @@ def _refusal(verdict: str, left: int, amount: int, account: str) -> CreditError:
     if verdict == "insufficient":
         return InsufficientCredits(account, left, amount)
     if verdict == "unknown_account":
-        return UnknownAccount(f"There is no credit account of {account}.")
+        return UnknownAccount(f"{account} has no credit account.")
     if verdict == "key_reused":
         return KeyReused("The idempotency key was used for another change of credits.")
     if verdict == "overflow":
@@ -399,5 +399,6 @@ def _utc(moment: datetime | None, default: str) -> datetime | str:
 
 
 def _require_amount(amount: int) -> None:
-    if not 1 <= amount <= LARGEST:
-        raise ValueError(f"an amount of credits is from 1 to {LARGEST}, got {amount}")
+    # A bool is an int to Python, and no number of credits.
+    if type(amount) is not int or not 1 <= amount <= LARGEST:
+        raise ValueError(f"an amount of credits is from 1 to {LARGEST}, got {amount!r}")

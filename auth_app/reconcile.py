@@ -15,6 +15,8 @@ from psycopg import sql
 
 from fltr_project.postgres import locks
 
+from .credits import LARGEST
+
 # Accounts repaired in one transaction: their rows stay locked until its end.
 REPAIR_BATCH = 100
 # The server sorts or hashes this much before it spills to disk; for this transaction only.
@@ -58,6 +60,15 @@ ACCOUNT_TABLES = {
     "team": ("teams", "id", "team_id"),
     "api_key": ("api_key_credits", "api_key", "api_key_id"),
 }
+
+
+OPEN_FROM_LEDGER = """
+INSERT INTO public.user_credits (user_id, credits, total_credits_purchased)
+SELECT user_id, least(greatest(sum(amount), 0), %s),
+       least(coalesce(sum(amount) FILTER (WHERE type = 'purchase'), 0), %s)
+FROM public.credit_transactions WHERE user_id = %s AND payer = 'user' GROUP BY user_id
+ON CONFLICT (user_id) DO NOTHING
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,15 @@ def count_accounts(using: str = "auth") -> int:
 
 
 def open_accounts(using: str = "auth") -> Iterator[str]:
-    """Open the missing accounts as a sign-up does, bonus included; yields the users, committed."""
+    """Open the missing accounts; yields the users, committed.
+
+    With what the user's ledger says, where it says anything; else as a sign-up does, with the bonus.
+    """
     for batch in batched(list(users_without_account(using)), REPAIR_BATCH):
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
             for user_id in batch:
+                cursor.execute(OPEN_FROM_LEDGER, [LARGEST, LARGEST, user_id])
                 cursor.execute("SELECT public.open_credit_account(%s)", [user_id])
         yield from batch
 

@@ -87,7 +87,12 @@ def _drain(user_id: str, clients: int, using: str) -> str:
     before = ledger.balance(user_id, using=using)
     ready = threading.Barrier(clients)
     with ThreadPoolExecutor(clients) as pool:
-        results = list(pool.map(lambda _: _spend(user_id, ready, using), range(clients)))
+        try:
+            results = list(pool.map(lambda _: _spend(user_id, ready, using), range(clients)))
+        except BaseException:
+            # Ctrl-C while they are being started: those who wait for the others would wait for ever.
+            ready.abort()
+            raise
     done = sum(done for done, _, _ in results)
     refused = sum(refused for _, refused, _ in results)
     times = [each for _, _, times in results for each in times]

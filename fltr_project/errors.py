@@ -73,6 +73,8 @@ def explain(error: BaseException) -> str | None:
         # `migrate` could not make the table of its record; the reason is what it was handling.
         return explain(error.__context__)
     cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    if isinstance(cause, sqlite3.OperationalError) and "no such table" in str(cause):
+        return f"Django's own tables are not there: {cause}. Run `manage.py migrate`."
     if isinstance(cause, sqlite3.OperationalError):
         return (
             f"Django's own database, a SQLite file under var/, cannot be used: {cause}. Make var/ "
@@ -97,8 +99,10 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
         return f"The schema is not there or not whole: {reason}. Run `manage.py verify_schema`."
-    if isinstance(cause, psycopg.OperationalError) and cause.pgconn is not None:
-        # A connection that never was still carries what libpq has to say.
+    if isinstance(cause, psycopg.OperationalError) and (
+        # A connection that never was still carries what libpq has to say; psycopg resolves the host.
+        cause.pgconn is not None or "resolve host" in reason
+    ):
         return (
             f"Cannot connect: {reason}. Check that the server runs and that the URL names the "
             "right host, port, database, user and password."

@@ -83,7 +83,7 @@ class OperationCommand(SchemaCommand):
             self.record(history.FAILED, f"{type(error).__name__}: {error}", 2)
             raise
         except KeyboardInterrupt as interrupt:
-            sentence = "Interrupted. What was not committed has been rolled back; --plan shows what there is."
+            sentence = "Interrupted. What was not committed has been rolled back."
             self.record(history.FAILED, sentence, 130)
             raise CommandError(sentence, returncode=130) from interrupt
 

@@ -119,7 +119,7 @@ def names_to_ask(
     lacks_token = bool(protected) and needs_token and token is None
     if lacks_token:
         add += f" --token T, where T is the token that {look} prints"
-    why = "; ".join(f"{plan.target} {_why(plan)}" for plan in protected)
+    why = " and ".join(f"{plan.target} {_why(plan)}" for plan in protected)
     if interactive and unnamed and not terminal:
         raise Refused(f"Guard 'terminal': there is no terminal to ask on. Add --no-input{add}.")
     if not interactive and any(plan in unnamed for plan in protected):

@@ -123,7 +123,7 @@ def test_each_account_pays_for_itself(alice: str) -> None:
 
 
 def test_members_may_use_a_team_and_strangers_may_not(alice: str, bob: str) -> None:
-    with pytest.raises(ledger.UnknownAccount, match="no credit account of Team 'team'"):
+    with pytest.raises(ledger.UnknownAccount, match="Team 'team' has no credit account"):
         ledger.consume(bob, 1, operation="q", team_id="team")
     UserCredits.objects.filter(user=bob).update(team="team")
     assert ledger.consume(bob, 1, operation="q", team_id="team").balance_after == 49

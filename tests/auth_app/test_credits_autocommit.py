@@ -91,6 +91,14 @@ def test_it_says_the_same_as_inside_of_one(alice: str) -> None:
     assert everything(alice, "2" * 30) == inside
 
 
+@pytest.mark.parametrize("amount", ["5", None, 1.5, True, 0, 2**31])
+def test_error_an_amount_that_is_none_is_not_sent(alice: str, amount: Any) -> None:
+    for call in (ledger.consume, ledger.grant):
+        with pytest.raises(ValueError, match=f"from 1 to 2147483647, got {amount!r}"):
+            call(alice, amount, operation="q")
+    assert ledger.balance(alice) == 100
+
+
 def test_ids_of_a_batch_are_version_7_and_in_its_order(alice: str) -> None:
     first = ledger.consume(alice, 1, operation="q").id
     decisions = ledger.consume_many([ledger.Spend(alice, 1, "q") for _ in range(40)])

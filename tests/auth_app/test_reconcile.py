@@ -141,3 +141,18 @@ def _schema(command: str) -> dict[str, Any]:
     path = ROOT / "docs" / "json" / f"{command}.schema.json"
     schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return schema
+
+
+def test_a_missing_account_is_opened_with_what_its_ledger_says(
+    databases: Databases, run: Callable[..., Outcome]
+) -> None:
+    databases.execute("auth", "INSERT INTO users (id, name, email) VALUES ('w', 'W', 'w')")
+    databases.execute("auth", "SELECT grant_credits('w', 500, 'purchase', 'pack')")
+    databases.execute("auth", "SELECT consume_credits('w', 15, 'q')")
+    databases.execute("auth", "DELETE FROM user_credits WHERE user_id = 'w'")
+    outcome = run("reconcile_credits", "--repair")
+    assert (outcome.code, "drift" in outcome.out) == (0, False)
+    account = "SELECT credits, total_credits_purchased FROM user_credits WHERE user_id = 'w'"
+    assert databases.execute("auth", account) == [(585, 500)]
+    rows = "SELECT count(*) FROM credit_transactions WHERE user_id = 'w'"
+    assert databases.execute("auth", rows) == [(3,)]

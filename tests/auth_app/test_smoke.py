@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jsonschema
@@ -187,3 +188,20 @@ def test_without_its_tables_it_fails_and_says_so(
     outcome = run("smoke_credits")
     assert outcome.code == 1
     assert 'relation "public.credit_transactions" does not exist' in outcome.out
+
+
+def test_ctrl_c_while_the_clients_are_started_hangs_nobody(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, started = ThreadPoolExecutor.submit, []
+
+    def interrupted(pool: ThreadPoolExecutor, *arguments: Any, **options: Any) -> Any:
+        started.append(1)
+        if len(started) == 3:
+            raise KeyboardInterrupt
+        return submit(pool, *arguments, **options)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        smoke_race.drain(4)
+    assert databases.execute("auth", "SELECT count(*) FROM users") == [(0,)]

@@ -42,7 +42,7 @@ class Command(SchemaCommand):
         unopened = []
         for user_id in reconcile.open_accounts() if repair else reconcile.users_without_account():
             unopened.append(user_id)
-            opened = "opened now" if repair else "so every consume is refused"
+            opened = "opened now, as its ledger says" if repair else "so every consume is refused"
             self.say(f"{self.style.WARNING('no account')} user {user_id!r}, {opened}")
         found = []
         for drift in reconcile.repair() if repair else reconcile.drifts():
@@ -65,8 +65,11 @@ class Command(SchemaCommand):
             agree = accounts + (len(unopened) if repair else 0) - len(left)
             verdict = f"{agree} of {agree + len(left)} balances agree with their ledgers."
             self.say((self.style.ERROR if exit_code else self.style.SUCCESS)(verdict))
-            if exit_code and not repair:
-                self.say("Write the correcting rows with `manage.py reconcile_credits --repair`.")
+            work = ["Open the missing accounts"] if unopened else []
+            if any(drift.owner is not None for drift in found):
+                work.append("Write the correcting rows")
+            if work and not repair:
+                self.say(f"{' and '.join(work)} with `manage.py reconcile_credits --repair`.")
         self.exit_with(exit_code)
 
 
@@ -79,7 +82,11 @@ def _sentence(drift: reconcile.Drift, repair: bool) -> str:
     )
     if drift.repaired_by is not None:
         return f"{text}, corrected by {drift.repaired_by}"
-    return f"{text}, not repaired: no user owns it" if repair else text
+    if drift.owner is None:
+        return (
+            f"{text}, not repaired: no user owns it. Give the {WORDS[drift.payer]} an owner first"
+        )
+    return text
 
 
 def _json(drift: reconcile.Drift) -> dict[str, Any]:
