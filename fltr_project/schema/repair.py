@@ -17,6 +17,8 @@ from .repair_objects import MAKERS, Context, renaming
 from .rules import Severity
 from .statements import Stage, Statement
 
+RUN_WITH = "-- Run it with: manage.py postgres psql --database ALIAS -- -v ON_ERROR_STOP=1 -f FILE"
+
 
 @dataclass(frozen=True)
 class Repair:
@@ -66,7 +68,7 @@ def script_text(repairs: Iterable[Repair], title: str) -> str:
     inside, outside = script(repairs)
     if not inside and not outside:
         return ""
-    lines = [f"-- {title}", "-- Run it with: psql -v ON_ERROR_STOP=1 -f FILE DATABASE"]
+    lines = [f"-- {title}", RUN_WITH]
     if any(statement.startswith("--") for statement in inside):
         lines.append(
             "-- What would lose rows is a comment: take the dashes off what you want of it."

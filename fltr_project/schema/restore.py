@@ -57,7 +57,7 @@ def require_possible(plan: Plan, manifest: Manifest) -> None:
     if source["alias"] != plan.target.alias:
         raise Refused(
             f"Guard 'backup': this is a backup of {source['database']} ({source['alias']}), and its "
-            f"tables do not belong into {plan.target.database} ({plan.target.alias}). Name a backup "
+            f"tables do not belong in {plan.target.database} ({plan.target.alias}). Name a backup "
             f"of {plan.target.alias}, or restore it with --database {source['alias']}."
         )
     needed = LOCKS_A_TABLE * len(manifest.rows)

@@ -96,7 +96,8 @@ def _column_type(want: Column, have: Column) -> Verdict:
     elif (wanted, have.type) == ("text", "character varying"):
         meaning = "It stores the same, but every tool that compares types wants to change it back."
     elif found in {"character varying", "character"} and wanted == "text":
-        meaning = "Texts longer than that are refused, or padded with blanks."
+        padded = ", and shorter ones are padded with blanks" if found == "character" else ""
+        meaning = f"Texts longer than the column allows are refused{padded}."
     elif (wanted, found) in {("bigint", "integer"), ("integer", "smallint")}:
         meaning = "Numbers that the contract allows are refused as out of range."
     elif (wanted, found) == ("integer", "bigint"):

@@ -65,11 +65,13 @@ class Command(SchemaCommand):
             agree = accounts + (len(unopened) if repair else 0) - len(left)
             verdict = f"{agree} of {agree + len(left)} balances agree with their ledgers."
             self.say((self.style.ERROR if exit_code else self.style.SUCCESS)(verdict))
-            work = ["Open the missing accounts"] if unopened else []
+            work = ["open the missing accounts"] if unopened else []
             if any(drift.owner is not None for drift in found):
-                work.append("Write the correcting rows")
+                work.append("write the correcting rows")
             if work and not repair:
-                self.say(f"{' and '.join(work)} with `manage.py reconcile_credits --repair`.")
+                self.say(
+                    f"{' and '.join(work).capitalize()} with `manage.py reconcile_credits --repair`."
+                )
         self.exit_with(exit_code)
 
 

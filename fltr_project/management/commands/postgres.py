@@ -32,7 +32,7 @@ class Command(SchemaCommand):
   manage.py postgres status
   manage.py postgres psql --database auth     look around in a database; \\q leaves
   manage.py postgres psql --database fltr -- -c 'TABLE datasets'
-  psql "$(manage.py postgres url --database auth)"
+  manage.py postgres start && psql "$(manage.py postgres url --database auth)"
 """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
