@@ -134,6 +134,7 @@ def _schema_of(alias: str) -> list[CheckMessage]:
     try:
         connection = connect(alias)
         target = identify(connection)
+        contract.require_built(target)
         catalog = read(connection, contract.tables(alias))
         elsewhere = {
             table: f"database {other!r}"
@@ -146,7 +147,6 @@ def _schema_of(alias: str) -> list[CheckMessage]:
         return [
             Error(
                 f"The schema could not be verified: {explain(error) or error}",
-                hint=f"manage.py verify_schema --database {alias}",
                 obj=f"database {alias!r}",
                 id="fltr.E011",
             )

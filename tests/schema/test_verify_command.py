@@ -408,10 +408,15 @@ def test_apply_makes_a_table_again_that_functions_name(
     assert run("verify_schema", "--database", "auth").code == 0
 
 
-def test_apply_makes_a_whole_schema_again(
+def test_apply_leaves_a_schema_that_is_not_built_to_migrate(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:
     databases.execute("auth", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     outcome = run("verify_schema", "--database", "auth", "--apply", "--no-input")
-    assert outcome.code == 0, outcome
-    assert run("smoke_credits").code == 0
+    assert outcome.code == 2, outcome
+    assert "manage.py migrate --database auth" in outcome.err
+    checked = run("check", "--database", "auth")
+    assert checked.err.count("fltr.E011") == 1
+    assert "manage.py migrate --database auth" in checked.err
+    assert run("migrate", "--database", "auth", "--verbosity", "0").code == 0
+    assert run("check", "--database", "auth").code == 0

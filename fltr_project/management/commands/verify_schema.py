@@ -199,6 +199,9 @@ class Command(SchemaCommand):
         concerned = [result for result in results if any(each.runs for each in _repairs(result))]
         if not concerned:
             return
+        for result in concerned:
+            # What is not built yet is for `migrate`, which would stumble over tables it has no record of.
+            contract.require_built(result.target)
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
         for result in concerned:
             self.say(script_text(_repairs(result), f"Repairs {result.target}"))
