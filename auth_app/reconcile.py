@@ -66,7 +66,7 @@ OPEN_FROM_LEDGER = """
 INSERT INTO public.user_credits (user_id, credits, total_credits_purchased)
 SELECT user_id, least(greatest(sum(amount), 0), %s),
        least(coalesce(sum(amount) FILTER (WHERE type = 'purchase'), 0), %s)
-FROM public.credit_transactions WHERE user_id = %s AND payer = 'user' GROUP BY user_id
+FROM public.credit_transactions WHERE user_id = ANY(%s) AND payer = 'user' GROUP BY user_id
 ON CONFLICT (user_id) DO NOTHING
 """
 
@@ -130,9 +130,11 @@ def open_accounts(using: str = "auth") -> Iterator[str]:
     for batch in batched(list(users_without_account(using)), REPAIR_BATCH):
         with transaction.atomic(using=using), connections[using].cursor() as cursor:
             locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-            for user_id in batch:
-                cursor.execute(OPEN_FROM_LEDGER, [LARGEST, LARGEST, user_id])
-                cursor.execute("SELECT public.open_credit_account(%s)", [user_id])
+            cursor.execute(OPEN_FROM_LEDGER, [LARGEST, LARGEST, list(batch)])
+            cursor.execute(
+                "SELECT public.open_credit_account(u.id) FROM unnest(%s::text[]) AS u (id)",
+                [list(batch)],
+            )
         yield from batch
 
 

@@ -1,7 +1,7 @@
 """Statements that are sent all day, each over one cursor that its connection keeps.
 
-A new cursor looks up how every value is adapted before it sends anything: a quarter of what a consume
-costs this process (bench/credits.py). All else is as ever: psycopg adapts, prepares, waits and opens
+A new cursor looks up how every value is adapted before it sends anything, about a quarter of what a
+consume costs this process. All else is as ever: psycopg adapts, prepares, waits and opens
 the transaction, and Django logs, wraps and translates errors.
 """
 
@@ -30,13 +30,11 @@ class Statement:
         # As a cursor of Django's begins.
         connection.close_if_health_check_failed()
         connection.ensure_connection()
-        if connection.queries_logged:
-            cursor = connection.make_debug_cursor(psycopg.Cursor(connection.connection))
-        elif connection.execute_wrappers:
-            # A wrapper may send this very statement before these rows are fetched.
-            cursor = connection.make_cursor(psycopg.Cursor(connection.connection))
-        else:
-            cursor = connection.make_cursor(self._kept(connection))
+        # A wrapper may send this very statement before these rows are fetched.
+        watched = connection.queries_logged or connection.execute_wrappers
+        raw = psycopg.Cursor(connection.connection) if watched else self._kept(connection)
+        make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+        cursor = make(raw)
         cursor.execute(self.text, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows

@@ -42,7 +42,7 @@ class Command(SchemaCommand):
         unopened = []
         for user_id in reconcile.open_accounts() if repair else reconcile.users_without_account():
             unopened.append(user_id)
-            opened = "opened now, as its ledger says" if repair else "so every consume is refused"
+            opened = "opened now" if repair else "so every consume is refused"
             self.say(f"{self.style.WARNING('no account')} user {user_id!r}, {opened}")
         found = []
         for drift in reconcile.repair() if repair else reconcile.drifts():
