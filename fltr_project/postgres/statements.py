@@ -1,8 +1,10 @@
-"""Statements that are sent all day, each over one cursor that its connection keeps.
+"""Statements that are sent all day, without the most of what a cursor costs around them.
 
-A new cursor looks up how every value is adapted before it sends anything, about a quarter of what a
-consume costs this process. All else is as ever: psycopg adapts, prepares, waits and opens
-the transaction, and Django logs, wraps and translates errors.
+Of what a consume costs this process, two thirds were psycopg's and Django's cursors. A statement
+here is sent by the name under which psycopg has prepared it (or with its text, where nothing is
+prepared), and psycopg still adapts the values, waits, and cancels on Ctrl-C. Whatever is not this
+plain case goes through Django's cursor: while psycopg counts towards preparing, in a pipeline,
+before a transaction has begun on the server, and where statements are logged or wrapped.
 """
 
 from __future__ import annotations
@@ -13,9 +15,15 @@ from typing import Any
 
 import psycopg
 from django.db import connections
+from psycopg import generators, pq
+from psycopg.adapt import PyFormat, Transformer
+
+TUPLES_OK = pq.ExecStatus.TUPLES_OK
+OUTSIDE_TRANSACTION, ACTIVE = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE
 
 
-@dataclass(frozen=True)
+# Compared by identity, which is how each connection finds what it keeps of it.
+@dataclass(frozen=True, eq=False)
 class Statement:
     """A SELECT with a ``%s`` for each parameter."""
 
@@ -28,27 +36,89 @@ class Statement:
         """
         connection: Any = connections[using]
         # As a cursor of Django's begins.
-        connection.close_if_health_check_failed()
+        if connection.health_check_enabled:
+            connection.close_if_health_check_failed()
         connection.ensure_connection()
-        # A wrapper may send this very statement before these rows are fetched.
-        watched = connection.queries_logged or connection.execute_wrappers
-        raw = psycopg.Cursor(connection.connection) if watched else self._kept(connection)
-        make = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-        cursor = make(raw)
-        cursor.execute(self.text, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows = None
+        if not (
+            connection.needs_rollback or connection.queries_logged or connection.execute_wrappers
+        ):
+            # Kept on Django's connection, which belongs to one thread.
+            channels: dict[Statement, _Channel] = vars(connection).setdefault("channels", {})
+            channel = channels.get(self)
+            try:
+                if channel is None or not channel.fits(connection.connection):
+                    channel = channels[self] = _Channel(connection.connection, self.text)
+                rows = channel.rows(parameters)
+            except psycopg.Error:
+                with connection.wrap_database_errors:
+                    raise
+            except BaseException:
+                # An interrupt that psycopg did not see: nobody will read what the server answers.
+                if connection.connection.pgconn.transaction_status == ACTIVE:
+                    connection.close()
+                raise
+        if rows is None:
+            make = (
+                connection.make_debug_cursor
+                if connection.queries_logged
+                else connection.make_cursor
+            )
+            with make(psycopg.Cursor(connection.connection)) as cursor:
+                cursor.execute(self.text, parameters)
+                rows = cursor.fetchall()
         return rows
 
-    def _kept(self, connection: Any) -> psycopg.Cursor[Any]:
-        """The cursor of this statement, kept on Django's connection, which belongs to one thread."""
-        raw: psycopg.Connection[Any] = connection.connection
-        # How values are adapted is found out once, and depends on these.
-        status = raw.pgconn.parameter_status
-        state = (raw, status(b"client_encoding"), status(b"DateStyle"))
-        kept: dict[Statement, tuple[object, psycopg.Cursor[Any]]]
-        kept = vars(connection).setdefault("kept_statements", {})
-        before, cursor = kept.get(self, (None, None))
-        if cursor is None or before != state:
-            cursor = psycopg.Cursor(raw)
-            kept[self] = state, cursor
-        return cursor
+
+class _Channel:
+    """A statement on one connection, and how the values of its parameters were adapted last."""
+
+    def __init__(self, raw: psycopg.Connection[Any], text: str) -> None:
+        first, *others = text.split("%s")
+        numbered = (f"${number}{part}" for number, part in enumerate(others, 1))
+        self._raw, self._pgconn = raw, raw.pgconn
+        # As psycopg writes it, which is how it finds the name of a prepared one.
+        self._query = "".join([first, *numbered]).encode()
+        self._formats = [PyFormat.AUTO] * len(others)
+        self._adapt = Transformer(raw)
+        self._encoding = self._pgconn.parameter_status(b"client_encoding")
+        self._date_style = self._pgconn.parameter_status(b"DateStyle")
+
+    def fits(self, raw: psycopg.Connection[Any]) -> bool:
+        """Whether values are still adapted so: that is found out once, and depends on these."""
+        status = self._pgconn.parameter_status
+        return (
+            raw is self._raw
+            and status(b"client_encoding") == self._encoding
+            and status(b"DateStyle") == self._date_style
+        )
+
+    def rows(self, parameters: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """None if it is a cursor's: nothing was sent then."""
+        raw, pgconn, adapt = self._raw, self._pgconn, self._adapt
+        if pgconn.pipeline_status or (
+            not raw.autocommit and pgconn.transaction_status == OUTSIDE_TRANSACTION
+        ):
+            return None
+        values = adapt.dump_sequence(parameters, self._formats)
+        types = adapt.types or ()
+        with raw.lock:
+            if name := raw._prepared._names.get((self._query, types)):
+                pgconn.send_query_prepared(name, values, param_formats=adapt.formats)
+            elif raw.prepare_threshold is None:
+                pgconn.send_query_params(
+                    self._query, values, param_types=types, param_formats=adapt.formats
+                )
+            else:
+                return None
+            results = raw.wait(generators.execute(pgconn))
+        # The rows, and after them what fails at the commit.
+        for result in results:
+            if result.status != TUPLES_OK:
+                raise psycopg.errors.error_from_result(result, encoding=raw.info.encoding)
+        (result,) = results
+        adapt.set_pgresult(result)
+        rows = adapt.load_rows(0, result.ntuples, tuple)
+        # What a batch returned is not kept until the next one.
+        adapt.set_pgresult(None)
+        return rows

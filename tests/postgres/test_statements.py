@@ -1,17 +1,22 @@
-"""Statements over a cursor that is kept: as a new one does them, in one round trip."""
+"""Statements that are sent without a cursor: answered as over one, in one round trip."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
+import signal
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import django.db
+import psycopg
 import pytest
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test.utils import CaptureQueriesContext
 
 from fltr_project.postgres.statements import Statement
@@ -23,6 +28,7 @@ ECHO = Statement("SELECT %s::integer, %s::text, %s::jsonb, %s::timestamp")
 VALUES = (7, "naïve", '{"a": [1, null]}', None)
 SIGN_UP = Statement("SELECT public.open_credit_account(%s)")
 FAIL = Statement("SELECT 1 / %s::integer")
+INSIDE = psycopg.pq.TransactionStatus.INTRANS
 
 
 @pytest.fixture
@@ -51,6 +57,20 @@ def prepared() -> list[str]:
     with connections["auth"].cursor() as cursor:
         cursor.execute("SELECT statement FROM pg_prepared_statements")
         return [text for (text,) in cursor.fetchall()]
+
+
+@pytest.fixture
+def cursors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What goes through psycopg's cursor."""
+    seen: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def watched(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(query)
+        return execute(self, query, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", watched)
+    return seen
 
 
 def test_the_rows_are_those_of_a_cursor() -> None:
@@ -219,3 +239,143 @@ def test_each_thread_has_a_session_of_its_own() -> None:
     for thread in threads:
         thread.join()
     assert answers == [0] * 80
+
+
+def test_no_cursor_is_used_once_psycopg_has_prepared_it(
+    threshold: Callable[[int | None], None], cursors: list[str]
+) -> None:
+    """Rests on two attributes that psycopg does not document: see that they are still there."""
+    threshold(2)
+    for _ in range(9):
+        ECHO.rows(VALUES, "auth")
+    assert cursors == [ECHO.text] * 3
+    threshold(None)
+    connections["auth"].connection._prepared.clear()
+    ECHO.rows(VALUES, "auth")
+    assert len(cursors) == 3
+
+
+def test_a_transaction_begins_as_with_a_cursor(
+    threshold: Callable[[int | None], None], cursors: list[str]
+) -> None:
+    threshold(0)
+    ECHO.rows(VALUES, "auth")
+    with transaction.atomic(using="auth"):
+        del cursors[:]
+        ECHO.rows(VALUES, "auth")
+        assert connections["auth"].connection.pgconn.transaction_status == INSIDE
+        ECHO.rows(VALUES, "auth")
+    assert cursors == [ECHO.text]
+
+
+def test_what_psycopg_forgets_is_prepared_anew(threshold: Callable[[int | None], None]) -> None:
+    threshold(0)
+    raw = connections["auth"].connection
+    direct = ECHO.rows(VALUES, "auth")
+    with transaction.atomic(using="auth"):
+        with pytest.raises(django.db.DataError), transaction.atomic(using="auth"):
+            FAIL.rows((0,), "auth")
+        assert ECHO.rows(VALUES, "auth") == direct
+        transaction.set_rollback(True, using="auth")
+    assert ECHO.rows(VALUES, "auth") == direct
+    raw.prepared_max = 3
+    for number in range(9):
+        Statement(f"SELECT {number} + %s::integer").rows((1,), "auth")
+        assert ECHO.rows(VALUES, "auth") == direct
+    assert len(prepared()) <= 4
+
+
+def test_a_broken_transaction_is_refused_before_anything_is_sent() -> None:
+    with transaction.atomic(using="auth"):
+        transaction.set_rollback(True, using="auth")
+        with pytest.raises(transaction.TransactionManagementError):
+            ECHO.rows(VALUES, "auth")
+
+
+def test_a_pipeline_is_left_to_the_cursor(threshold: Callable[[int | None], None]) -> None:
+    threshold(0)
+    direct = ECHO.rows(VALUES, "auth")
+    with connections["auth"].connection.pipeline():
+        assert ECHO.rows(VALUES, "auth") == direct
+    assert ECHO.rows(VALUES, "auth") == direct
+
+
+@pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
+def test_an_interrupt_cancels_it(
+    threshold: Callable[[int | None], None], value: int | None
+) -> None:
+    threshold(value)
+    sleep = Statement("SELECT pg_sleep(%s::float)")
+    sleep.rows((0.0,), "auth")
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    began = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        sleep.rows((30.0,), "auth")
+    assert time.monotonic() - began < 10
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
+def test_a_function_may_be_replaced_while_it_is_prepared(
+    threshold: Callable[[int | None], None], databases: Databases
+) -> None:
+    threshold(0)
+    call = Statement("SELECT public.answer(%s)")
+    databases.execute("auth", "CREATE FUNCTION answer(text) RETURNS text RETURN 'old'")
+    assert call.rows(("x",), "auth") == [("old",)]
+    databases.execute("auth", "DROP FUNCTION answer(text)")
+    databases.execute("auth", "CREATE FUNCTION answer(text) RETURNS text RETURN 'new'")
+    assert call.rows(("x",), "auth") == [("new",)]
+
+
+@pytest.mark.parametrize("size", [1, 2**15, 2**31, None])
+def test_a_number_of_any_size_comes_back(
+    threshold: Callable[[int | None], None], size: int | None
+) -> None:
+    threshold(0)
+    call = Statement("SELECT %s::bigint")
+    for value in (1, size, 2**40, size):
+        assert call.rows((value,), "auth") == [(value,)]
+
+
+def test_what_forbids_the_database_forbids_it_an_open_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As pytest-django does for tests that are not marked."""
+    ECHO.rows(VALUES, "auth")
+
+    def forbid(self: object) -> None:
+        raise RuntimeError("not in this test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BaseDatabaseWrapper, "ensure_connection", forbid)
+        with pytest.raises(RuntimeError, match="not in this test"):
+            ECHO.rows(VALUES, "auth")
+
+
+def test_a_connection_that_psycopg_closed_is_djangos_error() -> None:
+    ECHO.rows(VALUES, "auth")
+    connections["auth"].connection.close()
+    with pytest.raises(django.db.OperationalError):
+        ECHO.rows(VALUES, "auth")
+    assert connections["auth"].errors_occurred
+    connections["auth"].close_if_unusable_or_obsolete()
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
+@pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
+def test_no_answer_is_left_on_the_wire(
+    threshold: Callable[[int | None], None], monkeypatch: pytest.MonkeyPatch, value: int | None
+) -> None:
+    """An interrupt may come when the statement is sent, and psycopg does not wait for it yet."""
+    threshold(value)
+    ECHO.rows(VALUES, "auth")
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("psycopg.generators.execute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ECHO.rows(VALUES, "auth")
+    assert ECHO.rows((8, "", None, None), "auth")[0][0] == 8
