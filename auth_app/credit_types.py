@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fltr_project.words import counted
+
 
 class CreditError(Exception):
     """A change of credits that was refused; nothing was written."""
@@ -52,7 +54,12 @@ class NothingToRefund(CreditError):
     """There is no such usage, or not that much of it is left to give back."""
 
     def __init__(self, transaction_id: str, left: int) -> None:
-        super().__init__(f"Of usage {transaction_id!r} {left} credits are left to refund.")
+        super().__init__(
+            f"Of usage {transaction_id!r} {counted(left, 'credits')} {'is' if left == 1 else 'are'} "
+            "left to refund."
+            if left
+            else f"There is no usage {transaction_id!r} with credits left to refund."
+        )
         self.left = left
 
 

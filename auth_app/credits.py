@@ -73,10 +73,7 @@ COLUMNS = (
     " created_at, payer, balance_after, refund_of, idempotency_key"
 )
 _ENTRY = ", ".join(f"(r.entry).{column}" for column in COLUMNS.split(", "))
-CONSUME = Statement(
-    "SELECT verdict, balance, id, team_id, resource_id, metadata, created_at"
-    " FROM public.try_consume_credits(%s, %s, %s, %s, %s, %s, %s, %s)",
-)
+CONSUME = Statement("SELECT public.try_consume_credits_text(%s, %s, %s, %s, %s, %s, %s, %s)")
 GRANT = Statement(
     f"SELECT r.verdict, r.balance, {_ENTRY} FROM public.try_grant_credits"  # noqa: S608
     "(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS r",
@@ -106,10 +103,10 @@ def consume(
 
     With an ``idempotency_key`` it happens once for ever: a repeat returns the original row.
     ``metadata`` is anything JSON holds. Raises InsufficientCredits with the balance, LimitReached,
-    UnknownAccount, KeyReused, and ValueError for an amount that is none.
+    UnknownAccount, KeyReused, and ValueError for an amount that is none or an empty key.
     """
-    _require_amount(amount)
-    ((verdict, left, id_, paying_team, resource, written, created_at),) = CONSUME.rows(
+    _require(amount, idempotency_key)
+    ((answer,),) = CONSUME.rows(
         (
             user_id,
             amount,
@@ -117,12 +114,22 @@ def consume(
             resource_id,
             team_id,
             api_key,
-            _json(metadata),
+            None if metadata is None else json.dumps(metadata),
             idempotency_key,
         ),
         using,
     )
-    if verdict not in {"done", "replayed"}:
+    verdict, _, rest = answer.partition(" ")
+    if verdict == "done" and not rest.startswith("{"):
+        digits, id_, created_at, *team = rest.split(" ", 3)
+        left, paying_team = int(digits), team[0] if team else None
+    elif verdict in {"done", "replayed"}:
+        # What metadata became in the column: lists for tuples, one number for another.
+        row = json.loads(rest)
+        left, id_, paying_team = row["balance"], row["id"], row["team_id"]
+        created_at, resource_id, metadata = row["created_at"], row["resource_id"], row["metadata"]
+    else:
+        left = int(rest) if rest.isdigit() else 0
         raise _refusal(verdict, left, amount, _account(user_id, team_id, api_key))
     return Entry(
         id=id_,
@@ -131,10 +138,10 @@ def consume(
         amount=-amount,
         type="usage",
         operation=operation,
-        resource_id=resource,
+        resource_id=resource_id,
         api_key_id=api_key,
-        metadata=_metadata(written),
-        created_at=created_at.replace(tzinfo=UTC),
+        metadata=metadata,
+        created_at=datetime.fromisoformat(created_at).replace(tzinfo=UTC),
         payer="user" if api_key is team_id is None else "team" if api_key is None else "api_key",
         balance_after=left,
         refund_of=None,
@@ -159,7 +166,8 @@ def grant(
     """Give ``amount`` credits (1 or more), bought (``purchase``) or not (``bonus``). One round trip.
 
     A payment provider's event id is a good ``idempotency_key``: delivered twice, granted once.
-    Raises UnknownAccount, KeyReused, BalanceOverflow, and ValueError for another type or amount.
+    Raises UnknownAccount, KeyReused, BalanceOverflow, and ValueError for another type or amount or
+    an empty key.
     """
     return _grant(
         (
@@ -196,7 +204,7 @@ def renew(
     were there before are never taken. One round trip. Raises as ``grant`` does, and ValueError for
     a limit below the amount.
     """
-    _require_amount(amount)
+    _require(amount, idempotency_key)
     if not amount <= limit <= LARGEST:
         raise ValueError(f"a limit of {limit} is not between the {amount} granted and {LARGEST}")
     return _grant(
@@ -228,10 +236,9 @@ def refund(
 
     Refunds of one usage together never exceed it, however many clients try. Raises NothingToRefund
     for anything but a usage with that much left, UnknownAccount when the payer is gone, KeyReused,
-    BalanceOverflow, and ValueError for an amount that is none.
+    BalanceOverflow, and ValueError for an amount that is none or an empty key.
     """
-    if amount is not None:
-        _require_amount(amount)
+    _require(1 if amount is None else amount, idempotency_key)
     (row,) = REFUND.rows((transaction_id, amount, _json(metadata), idempotency_key), using)
     if row[0] == "nothing_to_refund":
         raise NothingToRefund(transaction_id, row[1])
@@ -345,8 +352,8 @@ def usage_summary(
 
 
 def _grant(parameters: tuple[Any, ...], using: str) -> Entry:
-    user_id, amount, type_, _, _, team_id, api_key, *_ = parameters
-    _require_amount(amount)
+    user_id, amount, type_, _, _, team_id, api_key, _, idempotency_key, _ = parameters
+    _require(amount, idempotency_key)
     if type_ not in {"purchase", "bonus"}:
         raise ValueError(f"credits are granted as 'purchase' or 'bonus', not as {type_!r}")
     (row,) = GRANT.rows(parameters, using)
@@ -398,7 +405,9 @@ def _utc(moment: datetime | None, default: str) -> datetime | str:
     return default if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _require_amount(amount: int) -> None:
+def _require(amount: int, idempotency_key: str | None) -> None:
     # A bool is an int to Python, and no number of credits.
     if type(amount) is not int or not 1 <= amount <= LARGEST:
         raise ValueError(f"an amount of credits is from 1 to {LARGEST}, got {amount!r}")
+    if idempotency_key == "":
+        raise ValueError("an idempotency key is not empty; give None for a call without one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.db import connections
 from django.test import override_settings
 
 from auth_app.models import Team, User, UserCredits
@@ -99,11 +100,18 @@ def test_it_lets_a_role_sign_users_up_that_may_not_touch_credits(databases: Data
     role = f"signup_{databases.names['auth']}"
     databases.execute("auth", f"CREATE ROLE {role}")
     try:
-        databases.execute("auth", f"GRANT INSERT ON users TO {role}")
+        databases.execute("auth", f"GRANT SELECT, INSERT ON users TO {role}")
         with databases.connect("auth") as connection:
             connection.execute(f"SET ROLE {role}")
             connection.execute("INSERT INTO users (name, email) VALUES ('Ada', 'a@example.org')")
-        assert databases.execute("auth", "SELECT credits FROM user_credits") == [(100,)]
+        # The ORM's signal asks for the account once more, with the same rights.
+        with connections["auth"].cursor() as cursor:
+            cursor.execute(f"SET ROLE {role}")
+            try:
+                User.objects.create(name="Bob", email="b@example.org")
+            finally:
+                cursor.execute("RESET ROLE")
+        assert databases.execute("auth", "SELECT credits FROM user_credits") == [(100,)] * 2
     finally:
         databases.execute("auth", f"DROP OWNED BY {role}; DROP ROLE {role}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -128,7 +130,103 @@ def test_a_batch_reads_only_the_keys_that_it_names(alice: str, databases: Databa
             assert cursor.fetchone()[0] <= len(batch)
 
 
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {"b": [1, 2.5, None]}, [], "a 'b' \"c\"", 7, True, {"ü": {"x y": ""}}, 1e23],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "payer", [{}, {"team_id": "a team of\ttwo"}, {"team_id": ""}, {"api_key": "pool's"}], ids=repr
+)
+def test_what_it_returns_is_what_a_later_reader_gets(
+    alice: str, databases: Databases, payer: dict[str, str], metadata: Any
+) -> None:
+    for team in ("a team of\ttwo", ""):
+        databases.execute(
+            "auth",
+            "INSERT INTO teams (id, name, owner_id, credits) VALUES (%s, 'T', %s, 9)",
+            *(team, alice),
+        )
+    databases.execute(
+        "auth",
+        "INSERT INTO api_key_credits (api_key, user_id, team_id, credits)"
+        " VALUES ('pool''s', %s, 'a team of\ttwo', 9)",
+        alice,
+    )
+    # A session's style of dates must not show.
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("SET DateStyle TO 'German'")
+    spend: dict[str, Any] = {"operation": "a query", "resource_id": " r ", "metadata": metadata}
+    done = ledger.consume(alice, 2, **spend, **payer, idempotency_key="k 1")
+    again = ledger.consume(alice, 2, **spend, **payer, idempotency_key="k 1")
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("RESET DateStyle")
+    (read,) = ledger.history(alice, limit=1)
+    assert done == read
+    assert again == dataclasses.replace(read, replayed=True)
+    plain = ledger.consume(alice, 2, operation="q", **payer)
+    assert [plain] == ledger.history(alice, limit=1)
+
+
+def test_programs_of_the_version_before_go_on(alice: str, databases: Databases) -> None:
+    """They call try_consume_credits between `migrate` and their own restart."""
+
+    def consume(amount: int, key: str | None = None, user: str = "a") -> list[tuple[Any, ...]]:
+        return databases.execute(
+            "auth",
+            "SELECT * FROM try_consume_credits(%s, %s, 'q', 'r', NULL, NULL, '[\"x y\"]', %s)",
+            *(user, amount, key),
+        )
+
+    ((*first, id_, team, resource, metadata, created_at),) = consume(3, "k")
+    assert (first, team, resource, metadata) == (["done", 97], None, "r", ["x y"])
+    (entry,) = ledger.history("a", limit=1)
+    assert (entry.id, entry.created_at) == (id_, created_at.replace(tzinfo=dt.UTC))
+    assert consume(3, "k") == [("replayed", 97, id_, team, resource, metadata, created_at)]
+    nothing = (None,) * 5
+    assert consume(4, "k") == [("key_reused", 97, id_, team, resource, metadata, created_at)]
+    assert consume(98) == [("insufficient", 97, *nothing)]
+    assert consume(1, user="nobody") == [("unknown_account", None, *nothing)]
+    assert ledger.balance("a") == 97
+
+
+def test_who_may_consume_still_may(alice: str, databases: Databases) -> None:
+    """The new function is called with the caller's rights by the old ones."""
+    role = f"cs_narrow_{databases.names['auth'][-8:]}"
+    call_command("migrate", "auth_app", "0003", database="auth", verbosity=0)
+    databases.execute("auth", f"CREATE ROLE {role}")
+    try:
+        for statement in (
+            f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}",
+            "REVOKE EXECUTE ON FUNCTION try_consume_credits FROM PUBLIC",
+            f"GRANT EXECUTE ON FUNCTION try_consume_credits TO {role} WITH GRANT OPTION",
+        ):
+            databases.execute("auth", statement)
+        call_command("migrate", "auth_app", database="auth", verbosity=0)
+        rights = databases.execute(
+            "auth",
+            "SELECT grantee::regrole::text, is_grantable FROM pg_proc, aclexplode(proacl)"
+            " WHERE proname LIKE 'try_consume_credits%%' AND proowner <> grantee",
+        )
+        assert rights == [(role, True)] * 2
+        with databases.connect("auth") as client:
+            client.execute(f"SET ROLE {role}".encode())
+            for number, call in enumerate(("try_consume_credits", "consume_credits"), 1):
+                consume = f"SELECT * FROM {call}('a', 1, 'q')"
+                assert client.execute(consume.encode()).fetchone() is not None
+                assert ledger.balance("a") == 100 - number
+    finally:
+        databases.execute("auth", f"DROP OWNED BY {role}")
+        databases.execute("auth", f"DROP ROLE {role}")
+
+
 def test_the_functions_before_come_back(alice: str, databases: Databases) -> None:
+    call_command("migrate", "auth_app", "0003", database="auth", verbosity=0)
+    three = databases.execute(
+        "auth", "SELECT balance, resource_id FROM try_consume_credits('a', 3, 'q', 'r')"
+    )
+    assert three == [(97, "r")]
+    databases.execute("auth", "SELECT grant_credits('a', 3, 'bonus', 'x')")
     call_command("migrate", "auth_app", "0002", database="auth", verbosity=0)
     consume = "SELECT balance, (entry).amount FROM try_consume_credits('a', 3, 'q')"
     assert databases.execute("auth", consume) == [(97, -3)]
@@ -140,3 +238,28 @@ def test_the_functions_before_come_back(alice: str, databases: Databases) -> Non
     ]
     call_command("migrate", "auth_app", database="auth", verbosity=0)
     assert ledger.consume(alice, 4, operation="q").balance_after == 90
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda key: ledger.consume("a", 1, operation="q", idempotency_key=key),
+        lambda key: ledger.grant("a", 1, operation="q", idempotency_key=key),
+        lambda key: ledger.renew("a", 1, limit=9, idempotency_key=key),
+        lambda key: ledger.refund("id", idempotency_key=key),
+    ],
+    ids=["consume", "grant", "renew", "refund"],
+)
+def test_an_empty_key_is_refused(alice: str, call: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match="an idempotency key is not empty"):
+        call("")
+    assert ledger.balance("a") == 100
+
+
+def test_a_refund_of_nothing_says_so(alice: str) -> None:
+    with pytest.raises(ledger.NothingToRefund, match="There is no usage 'id' with credits left"):
+        ledger.refund("id")
+    used = ledger.consume("a", 2, operation="q")
+    ledger.refund(used.id, 1)
+    with pytest.raises(ledger.NothingToRefund, match=f"Of usage '{used.id}' 1 credit is left"):
+        ledger.refund(used.id, 2)
