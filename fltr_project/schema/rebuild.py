@@ -161,7 +161,7 @@ def _rebuild_one(
         findings = compare(contract.load(alias), catalog)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         if errors:
-            named = ", ".join(f"{error.kind} {error.object}" for error in errors[:5])
+            named = ", ".join(error.object for error in errors[:5])
             raise RolledBack(
                 f"The migrations built something else than the contract of {target.database} in "
                 f"{counted(len(errors), 'places')}: {named}. Run `nuke_schema`, `migrate` and `verify_schema` "
