@@ -105,7 +105,8 @@ def consume(
     ``metadata`` is anything JSON holds. Raises InsufficientCredits with the balance, LimitReached,
     UnknownAccount, KeyReused, and ValueError for an amount that is none or an empty key.
     """
-    _require(amount, idempotency_key)
+    _require_amount(amount)
+    _require_key(idempotency_key)
     ((answer,),) = CONSUME.rows(
         (
             user_id,
@@ -114,7 +115,7 @@ def consume(
             resource_id,
             team_id,
             api_key,
-            None if metadata is None else json.dumps(metadata),
+            _json(metadata),
             idempotency_key,
         ),
         using,
@@ -204,7 +205,7 @@ def renew(
     were there before are never taken. One round trip. Raises as ``grant`` does, and ValueError for
     a limit below the amount.
     """
-    _require(amount, idempotency_key)
+    _require_amount(amount)
     if not amount <= limit <= LARGEST:
         raise ValueError(f"a limit of {limit} is not between the {amount} granted and {LARGEST}")
     return _grant(
@@ -238,7 +239,9 @@ def refund(
     for anything but a usage with that much left, UnknownAccount when the payer is gone, KeyReused,
     BalanceOverflow, and ValueError for an amount that is none or an empty key.
     """
-    _require(1 if amount is None else amount, idempotency_key)
+    if amount is not None:
+        _require_amount(amount)
+    _require_key(idempotency_key)
     (row,) = REFUND.rows((transaction_id, amount, _json(metadata), idempotency_key), using)
     if row[0] == "nothing_to_refund":
         raise NothingToRefund(transaction_id, row[1])
@@ -353,7 +356,8 @@ def usage_summary(
 
 def _grant(parameters: tuple[Any, ...], using: str) -> Entry:
     user_id, amount, type_, _, _, team_id, api_key, _, idempotency_key, _ = parameters
-    _require(amount, idempotency_key)
+    _require_amount(amount)
+    _require_key(idempotency_key)
     if type_ not in {"purchase", "bonus"}:
         raise ValueError(f"credits are granted as 'purchase' or 'bonus', not as {type_!r}")
     (row,) = GRANT.rows(parameters, using)
@@ -405,9 +409,12 @@ def _utc(moment: datetime | None, default: str) -> datetime | str:
     return default if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _require(amount: int, idempotency_key: str | None) -> None:
+def _require_amount(amount: int) -> None:
     # A bool is an int to Python, and no number of credits.
     if type(amount) is not int or not 1 <= amount <= LARGEST:
         raise ValueError(f"an amount of credits is from 1 to {LARGEST}, got {amount!r}")
+
+
+def _require_key(idempotency_key: str | None) -> None:
     if idempotency_key == "":
         raise ValueError("an idempotency key is not empty; give None for a call without one")

@@ -1,4 +1,4 @@
-"""Statements that are sent all day, without the most of what a cursor costs around them.
+"""Statements that are sent all day, without most of what a cursor costs.
 
 Of what a consume costs this process, two thirds were psycopg's and Django's cursors. A statement
 here is sent by the name under which psycopg has prepared it (or with its text, where nothing is

@@ -220,6 +220,25 @@ def test_who_may_consume_still_may(alice: str, databases: Databases) -> None:
         databases.execute("auth", f"DROP ROLE {role}")
 
 
+def test_who_may_not_consume_still_may_not(alice: str, databases: Databases) -> None:
+    """Rights that were all taken away, the owner's too, are an empty list and not none."""
+    call_command("migrate", "auth_app", "0003", database="auth", verbosity=0)
+    databases.execute(
+        "auth", "REVOKE EXECUTE ON FUNCTION try_consume_credits FROM PUBLIC, CURRENT_USER"
+    )
+    call_command("migrate", "auth_app", database="auth", verbosity=0)
+    granted = databases.execute(
+        "auth",
+        "SELECT grantee FROM pg_proc, aclexplode(proacl)"
+        " WHERE proname LIKE 'try_consume_credits%%' AND grantee <> proowner",
+    )
+    assert granted == []
+    assert databases.execute(
+        "auth",
+        "SELECT count(*) FROM pg_proc WHERE proname LIKE 'try_consume_credits%%' AND proacl IS NULL",
+    ) == [(0,)]
+
+
 def test_the_functions_before_come_back(alice: str, databases: Databases) -> None:
     call_command("migrate", "auth_app", "0003", database="auth", verbosity=0)
     three = databases.execute(

@@ -184,18 +184,17 @@ $$;
 -- Whoever may call the old function may call the new one, which it calls with the caller's rights.
 DO $$
 DECLARE
+    -- NULL where nobody has changed them.
+    v_rights aclitem[] := (
+        SELECT p.proacl FROM pg_catalog.pg_proc p
+        WHERE p.oid = 'public.try_consume_credits(text, integer, text, text, text, text, jsonb, text)'
+                      ::pg_catalog.regprocedure);
     v_right record;
 BEGIN
-    FOR v_right IN
-        SELECT a.grantee, a.is_grantable,
-               row_number() OVER () = 1 AS is_first
-        FROM pg_catalog.pg_proc p CROSS JOIN pg_catalog.aclexplode(p.proacl) a
-        WHERE p.pronamespace = 'public'::pg_catalog.regnamespace
-          AND p.proname = 'try_consume_credits'
-    LOOP
-        IF v_right.is_first THEN
-            REVOKE ALL ON FUNCTION public.try_consume_credits_text FROM PUBLIC;
-        END IF;
+    IF v_rights IS NOT NULL THEN
+        REVOKE ALL ON FUNCTION public.try_consume_credits_text FROM PUBLIC;
+    END IF;
+    FOR v_right IN SELECT a.grantee, a.is_grantable FROM pg_catalog.aclexplode(v_rights) a LOOP
         EXECUTE pg_catalog.format(
             'GRANT EXECUTE ON FUNCTION public.try_consume_credits_text TO %s%s',
             CASE v_right.grantee WHEN 0 THEN 'PUBLIC'
