@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fltr_project.words import counted
 
@@ -67,8 +67,9 @@ class BalanceOverflow(CreditError):
     """The balance would pass the largest number that the column holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+# Entry, Spend and Decision are made by the thousand. A frozen dataclass sets each of its fields by a
+# call: of Entry alone that was a fifth of what a consume costs its client.
+class Entry(NamedTuple):
     """A row of ``credit_transactions``; amounts in credits, time in UTC."""
 
     id: str
@@ -90,8 +91,7 @@ class Entry:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
+class Spend(NamedTuple):
     """One consume of a batch, with the arguments of ``consume``."""
 
     user_id: str
@@ -104,8 +104,7 @@ class Spend:
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What became of one consume of a batch.
 
     ``verdict`` is done, replayed, insufficient, unknown_account, key_reused, daily_limit,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -62,8 +61,6 @@ __all__ = [
 
 # user_credits.credits is a PostgreSQL integer.
 LARGEST = 2**31 - 1
-
-_SPEND = [field.name for field in fields(Spend)]
 
 GrantType = Literal["purchase", "bonus"]
 
@@ -120,34 +117,37 @@ def consume(
         ),
         using,
     )
-    verdict, _, rest = answer.partition(" ")
-    if verdict == "done" and not rest.startswith("{"):
-        digits, id_, created_at, *team = rest.split(" ", 3)
-        left, paying_team = int(digits), team[0] if team else None
-    elif verdict in {"done", "replayed"}:
+    replayed = False
+    if answer.startswith("done ") and answer[5] != "{":
+        _, balance_after, id_, created_at, *team = answer.split(" ", 4)
+        paying_team = team[0] if team else None
+    else:
+        verdict, _, rest = answer.partition(" ")
+        if verdict not in {"done", "replayed"}:
+            left = int(rest) if rest.isdigit() else 0
+            raise _refusal(verdict, left, amount, _account(user_id, team_id, api_key))
+        replayed = verdict == "replayed"
         # What metadata became in the column: lists for tuples, one number for another.
         row = json.loads(rest)
-        left, id_, paying_team = row["balance"], row["id"], row["team_id"]
+        balance_after, id_, paying_team = row["balance"], row["id"], row["team_id"]
         created_at, resource_id, metadata = row["created_at"], row["resource_id"], row["metadata"]
-    else:
-        left = int(rest) if rest.isdigit() else 0
-        raise _refusal(verdict, left, amount, _account(user_id, team_id, api_key))
+    # By place: names would cost as much again.
     return Entry(
-        id=id_,
-        user_id=user_id,
-        team_id=paying_team,
-        amount=-amount,
-        type="usage",
-        operation=operation,
-        resource_id=resource_id,
-        api_key_id=api_key,
-        metadata=metadata,
-        created_at=datetime.fromisoformat(created_at).replace(tzinfo=UTC),
-        payer="user" if api_key is team_id is None else "team" if api_key is None else "api_key",
-        balance_after=left,
-        refund_of=None,
-        idempotency_key=idempotency_key,
-        replayed=verdict == "replayed",
+        id_,
+        user_id,
+        paying_team,
+        -amount,
+        "usage",
+        operation,
+        resource_id,
+        api_key,
+        metadata,
+        datetime.fromisoformat(f"{created_at}Z"),
+        "user" if api_key is team_id is None else "team" if api_key is None else "api_key",
+        int(balance_after),
+        None,
+        idempotency_key,
+        replayed,
     )
 
 
@@ -258,7 +258,11 @@ def consume_many(spends: Iterable[Spend], *, using: str = "auth") -> list[Decisi
     items = list(spends)
     document = json.dumps(
         [
-            {name: value for name in _SPEND if (value := getattr(item, name)) is not None}
+            {
+                name: value
+                for name, value in zip(Spend._fields, item, strict=True)
+                if value is not None
+            }
             for item in items
         ]
     )

@@ -1,6 +1,7 @@
 """How fast the credit ledger is, against what PostgreSQL can do on the same server.
 
     python -m bench.credits [--rounds 5] [--seconds 1] [--where DIR] [--flush MS] [--processes N]
+                            [--python PATH]
 
 The floor is pgbench with a prepared statement that does the same work in one CTE. All ways of a cell
 run one after the other in each round, in turn first; a ratio is the median of the rounds' ratios.
@@ -9,6 +10,10 @@ Client and server share this machine's processors. The Python clients are thread
 each processor, as a web server runs them; ``--processes 8`` gives each of eight its own. How long the
 disk takes to flush the log decides how much of a consume is waiting: it is printed, and ``--flush``
 adds to it (commit_delay), to measure on a fast disk or in memory as on a slower one.
+
+How the clients' Python was built decides the rest: one compiled without profile-guided optimization,
+as pyenv does by default, takes twice as long for the same lines as Debian's. ``--python`` is another one
+that imports what this one does; the first line says how long each takes for a fixed loop.
 """
 
 from __future__ import annotations
@@ -66,7 +71,7 @@ CELLS = [
 class Clients:
     """Python processes with clients that stay connected between the rounds."""
 
-    def __init__(self, url: str, *, prepared: bool, processes: int) -> None:
+    def __init__(self, url: str, *, prepared: bool, processes: int, python: str) -> None:
         environment = {
             **os.environ,
             "AUTH_DATABASE_URL": url,
@@ -78,7 +83,7 @@ class Clients:
         }
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.credits_client"],
+                [python, "-m", "bench.credits_client"],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -139,9 +144,12 @@ def pgbench(server: EmbeddedServer, script: str, users: int, clients: int, secon
     return float(match.group(1))
 
 
-def consumes(server: EmbeddedServer, url: str, rounds: int, seconds: float, processes: int) -> None:
+def consumes(
+    server: EmbeddedServer, url: str, rounds: int, seconds: float, processes: int, python: str
+) -> None:
     pools = {
-        prepared: Clients(url, prepared=prepared, processes=processes) for prepared in (True, False)
+        prepared: Clients(url, prepared=prepared, processes=processes, python=python)
+        for prepared in (True, False)
     }
     try:
         for users, number, bars, over in CELLS:
@@ -236,6 +244,16 @@ def flush_time(directory: str) -> float:
     return statistics.median(times) * 1000
 
 
+def loop_time(python: str) -> float:
+    """Milliseconds of this Python for a fixed loop of calls and strings (the best of 5)."""
+    code = (
+        "import timeit; f = lambda x: str(x).partition(' '); print(min(timeit.repeat("
+        "'for i in range(1000): f(i)', globals=globals(), number=20, repeat=5)))"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout) * 1000
+
+
 def _print(rates: dict[str, list[float]], base: str, bars: dict[str, float]) -> None:
     for name, each in rates.items():
         ratio = _ratio(each, rates[base])
@@ -260,6 +278,7 @@ def main() -> None:
     parser.add_argument("--where", help="a directory on the file system to be measured")
     parser.add_argument("--flush", type=float, default=0, help="milliseconds more for each flush")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of Python clients")
+    parser.add_argument("--python", default=sys.executable, help="of Python clients")
     parser.add_argument("--only", choices=("consume", "sign-up", "reconcile"))
     options = parser.parse_args()
     with (
@@ -284,10 +303,18 @@ def main() -> None:
         print(
             f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; a flush takes"
             f" {flush_time(str(server.root)):.2f} ms, and {options.flush:g} ms more;"
-            f" Python clients in {options.processes} processes"
+            f" Python clients in {options.processes} processes, their Python takes"
+            f" {loop_time(options.python):.1f} ms for 20,000 turns of a loop"
         )
         if options.only in {None, "consume"}:
-            consumes(server, url, options.rounds, options.seconds, options.processes)
+            consumes(
+                server,
+                url,
+                options.rounds,
+                options.seconds,
+                options.processes,
+                options.python,
+            )
         if options.only in {None, "sign-up"}:
             sign_ups(server, connection, options.rounds, options.seconds)
         if options.only in {None, "reconcile"}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import uuid
 from collections.abc import Callable
@@ -163,7 +162,7 @@ def test_what_it_returns_is_what_a_later_reader_gets(
         cursor.execute("RESET DateStyle")
     (read,) = ledger.history(alice, limit=1)
     assert done == read
-    assert again == dataclasses.replace(read, replayed=True)
+    assert again == read._replace(replayed=True)
     plain = ledger.consume(alice, 2, operation="q", **payer)
     assert [plain] == ledger.history(alice, limit=1)
 

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import django.db
@@ -363,19 +364,84 @@ def test_a_connection_that_psycopg_closed_is_djangos_error() -> None:
     assert ECHO.rows(VALUES, "auth")[0][0] == 7
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["once", "and while it cancels"])
 @pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
 def test_no_answer_is_left_on_the_wire(
-    threshold: Callable[[int | None], None], monkeypatch: pytest.MonkeyPatch, value: int | None
+    threshold: Callable[[int | None], None],
+    monkeypatch: pytest.MonkeyPatch,
+    value: int | None,
+    again: bool,
 ) -> None:
-    """An interrupt may come when the statement is sent, and psycopg does not wait for it yet."""
     threshold(value)
     ECHO.rows(VALUES, "auth")
+    connection: Any = connections["auth"]
+    pid = connection.connection.info.backend_pid
 
-    def interrupted(*arguments: object) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("psycopg.generators.execute", interrupted)
+        patch.setattr(connection.channels[ECHO], "_readable", SimpleNamespace(poll=interrupted))
+        if again:
+            patch.setattr("psycopg.Connection.cancel_safe", interrupted)
         with pytest.raises(KeyboardInterrupt):
             ECHO.rows(VALUES, "auth")
+    # A session that cannot be trusted any more is not used again.
+    assert (connection.connection is None) == again
     assert ECHO.rows((8, "", None, None), "auth")[0][0] == 8
+    assert (connection.connection.info.backend_pid != pid) == again
+
+
+def test_an_interrupt_inside_a_transaction_rolls_it_back(databases: Databases) -> None:
+    databases.execute("auth", "INSERT INTO users (id, name, email) VALUES ('x', 'X', 'x')")
+    rename = Statement("UPDATE users SET name = %s RETURNING pg_sleep(30)::text")
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+
+    def interrupted() -> None:
+        with transaction.atomic(using="auth"):
+            ECHO.rows(VALUES, "auth")
+            timer.start()
+            rename.rows(("Y",), "auth")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert connections["auth"].connection is not None
+    assert databases.execute("auth", "SELECT name FROM users") == [("X",)]
+
+
+@pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
+def test_more_than_the_socket_holds_goes_and_comes(
+    threshold: Callable[[int | None], None], value: int | None
+) -> None:
+    threshold(value)
+    echo = Statement("SELECT %s::text FROM generate_series(1, %s::integer)")
+    echo.rows(("", 1), "auth")
+    text = "a€" * 2_000_000
+    assert echo.rows((text, 3), "auth") == [(text,)] * 3
+
+
+def test_a_session_that_ends_while_it_is_waited_for(databases: Databases) -> None:
+    sleep = Statement("SELECT pg_sleep(%s::float)")
+    sleep.rows((0.0,), "auth")
+    pid = connections["auth"].connection.info.backend_pid
+    timer = threading.Timer(
+        0.3, databases.execute, ("auth", "SELECT pg_terminate_backend(%s)", pid)
+    )
+    timer.start()
+    with pytest.raises(django.db.OperationalError, match="terminat"):
+        sleep.rows((30.0,), "auth")
+    timer.join()
+    connections["auth"].close_if_unusable_or_obsolete()
+    assert ECHO.rows(VALUES, "auth")[0][0] == 7
+
+
+def test_a_notification_that_comes_meanwhile_is_not_lost(databases: Databases) -> None:
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("LISTEN news")
+    heard: list[str] = []
+    connections["auth"].connection.add_notify_handler(lambda each: heard.append(each.payload))
+    databases.execute("auth", "NOTIFY news, 'something'")
+    ECHO.rows(VALUES, "auth")
+    with connections["auth"].cursor() as cursor:
+        cursor.execute("UNLISTEN news")
+    assert heard == ["something"]
