@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,7 +150,9 @@ class _Channel:
                     return results
                 results.append(result)
         except KeyboardInterrupt:
-            # As psycopg does.
-            self._raw.cancel_safe(timeout=CANCEL_S)
-            self._raw.wait(generators.execute(pgconn), timeout=CANCEL_S)
+            if pgconn.transaction_status == ACTIVE:
+                # As psycopg does. A session that does not obey is closed by the caller.
+                with suppress(Exception):
+                    self._raw.cancel_safe(timeout=CANCEL_S)
+                    self._raw.wait(generators.execute(pgconn), timeout=CANCEL_S)
             raise

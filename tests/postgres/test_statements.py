@@ -10,8 +10,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import django.db
 import psycopg
@@ -364,32 +364,31 @@ def test_a_connection_that_psycopg_closed_is_djangos_error() -> None:
     assert ECHO.rows(VALUES, "auth")[0][0] == 7
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["once", "and while it cancels"])
+@pytest.mark.parametrize(
+    "again", [None, KeyboardInterrupt, psycopg.OperationalError], ids=["once", "twice", "no server"]
+)
 @pytest.mark.parametrize("value", [None, 0], ids=["not prepared", "prepared"])
 def test_no_answer_is_left_on_the_wire(
     threshold: Callable[[int | None], None],
     monkeypatch: pytest.MonkeyPatch,
     value: int | None,
-    again: bool,
+    again: type[BaseException] | None,
 ) -> None:
     threshold(value)
     ECHO.rows(VALUES, "auth")
     connection: Any = connections["auth"]
     pid = connection.connection.info.backend_pid
-
-    def interrupted(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
+    interrupted = Mock(side_effect=KeyboardInterrupt)
     with monkeypatch.context() as patch:
-        patch.setattr(connection.channels[ECHO], "_readable", SimpleNamespace(poll=interrupted))
+        patch.setattr(connection.channels[ECHO], "_readable", Mock(poll=interrupted))
         if again:
-            patch.setattr("psycopg.Connection.cancel_safe", interrupted)
+            patch.setattr("psycopg.Connection.cancel_safe", Mock(side_effect=again))
         with pytest.raises(KeyboardInterrupt):
             ECHO.rows(VALUES, "auth")
     # A session that cannot be trusted any more is not used again.
-    assert (connection.connection is None) == again
+    assert (connection.connection is None) == bool(again)
     assert ECHO.rows((8, "", None, None), "auth")[0][0] == 8
-    assert (connection.connection.info.backend_pid != pid) == again
+    assert (connection.connection.info.backend_pid != pid) == bool(again)
 
 
 def test_an_interrupt_inside_a_transaction_rolls_it_back(databases: Databases) -> None:
