@@ -43,8 +43,8 @@ def everything(user: str, key: str) -> list[Any]:
         return answer
 
     def told(answer: Any) -> dict[str, Any]:
-        names = set(answer.__slots__) - {"id", "transaction_id", "refund_of", "created_at", "spend"}
-        values = {name: getattr(answer, name) for name in names}
+        by_chance = {"id", "transaction_id", "refund_of", "created_at", "spend"}
+        values = {name: each for name, each in answer._asdict().items() if name not in by_chance}
         return {**values, "idempotency_key": str(values.get("idempotency_key")).replace(key, "")}
 
     used = say(
