@@ -30,9 +30,11 @@ DECLARE
         SELECT substr(gen_random_uuid()::text, 19) FROM generate_series(1, v_count));
     v_clock bigint;
     v_new_ids text[];
-    -- The users whose own accounts pay, and whether there is nothing else to it.
+    -- Whether each item is an amount that users pay themselves, without a key.
+    v_plain boolean;
+    v_paying_users text[]; v_paying_teams text[]; v_paying_keys text[]; v_amounts bigint[];
+    -- The users' accounts that are there, locked.
     v_users text[]; v_credits integer[];
-    v_plain boolean := true;
     -- What is taken, by account.
     v_payers text[] := '{}'; v_accounts text[] := '{}'; v_totals bigint[] := '{}';
     -- The account at hand.
@@ -41,36 +43,29 @@ DECLARE
     v_repeats jsonb := '[]';
     v_item record;
 BEGIN
-    FOR v_item IN
-        SELECT CASE WHEN i.api_key IS NOT NULL THEN 'api_key'
-                    WHEN i.team_id IS NOT NULL THEN 'team' ELSE 'user' END AS payer,
-               bool_or(i.idempotency_key IS NOT NULL) AS keyed
-        FROM jsonb_to_recordset(p_items) AS i (team_id text, api_key text, idempotency_key text)
-        GROUP BY payer ORDER BY payer DESC
-    LOOP
-        v_plain := v_plain AND v_item.payer = 'user' AND NOT v_item.keyed;
-        IF v_item.payer = 'user' THEN
-            SELECT array_agg(locked.user_id), array_agg(locked.credits) INTO v_users, v_credits
-            FROM (
-                SELECT a.user_id, a.credits FROM public.user_credits a
-                WHERE a.user_id = ANY (ARRAY(
-                    SELECT i.user_id FROM jsonb_to_recordset(p_items)
-                        AS i (user_id text, team_id text, api_key text)
-                    WHERE i.team_id IS NULL AND i.api_key IS NULL))
-                ORDER BY a.user_id FOR NO KEY UPDATE) AS locked;
-        ELSIF v_item.payer = 'team' THEN
-            PERFORM FROM public.teams a
-            WHERE a.id IN (
-                SELECT i.team_id FROM jsonb_to_recordset(p_items) AS i (team_id text, api_key text)
-                WHERE i.api_key IS NULL)
-            ORDER BY a.id FOR NO KEY UPDATE;
-        ELSE
-            PERFORM FROM public.api_key_credits a
-            WHERE a.api_key IN (
-                SELECT i.api_key FROM jsonb_to_recordset(p_items) AS i (api_key text))
-            ORDER BY a.api_key FOR NO KEY UPDATE;
-        END IF;
-    END LOOP;
+    -- Rows of a function come in their order.
+    SELECT bool_and(i.team_id IS NULL AND i.api_key IS NULL AND i.idempotency_key IS NULL
+                    AND i.amount IS NOT NULL AND i.amount BETWEEN 1 AND 2147483647),
+           array_agg(i.user_id) FILTER (WHERE i.team_id IS NULL AND i.api_key IS NULL),
+           array_agg(i.team_id) FILTER (WHERE i.team_id IS NOT NULL AND i.api_key IS NULL),
+           array_agg(i.api_key) FILTER (WHERE i.api_key IS NOT NULL),
+           array_agg(i.amount)
+    INTO v_plain, v_paying_users, v_paying_teams, v_paying_keys, v_amounts
+    FROM jsonb_to_recordset(p_items)
+        AS i (user_id text, amount bigint, team_id text, api_key text, idempotency_key text);
+    SELECT array_agg(locked.user_id), array_agg(locked.credits) INTO v_users, v_credits
+    FROM (
+        SELECT a.user_id, a.credits FROM public.user_credits a
+        WHERE a.user_id = ANY (v_paying_users)
+        ORDER BY a.user_id FOR NO KEY UPDATE) AS locked;
+    IF v_paying_teams IS NOT NULL THEN
+        PERFORM FROM public.teams a WHERE a.id = ANY (v_paying_teams)
+        ORDER BY a.id FOR NO KEY UPDATE;
+    END IF;
+    IF v_paying_keys IS NOT NULL THEN
+        PERFORM FROM public.api_key_credits a WHERE a.api_key = ANY (v_paying_keys)
+        ORDER BY a.api_key FOR NO KEY UPDATE;
+    END IF;
 
     v_clock := (date_part('epoch', clock_timestamp()) * 4096000)::bigint;
     v_new_ids := ARRAY(
@@ -78,16 +73,14 @@ BEGIN
                || r.random
         FROM unnest(v_randoms) WITH ORDINALITY AS r (random, place) ORDER BY r.place);
     IF v_plain THEN
-        -- -1 for what does not fit, for an amount that is none and for an unknown account.
+        -- -1 for what does not fit and for an unknown account.
         SELECT bool_and(d.balance >= 0), array_agg(d.balance ORDER BY d.place)
         INTO v_plain, v_balances
         FROM (
-            SELECT i.place, greatest(-1, CASE WHEN i.amount BETWEEN 1 AND 2147483647 THEN
-                       u.credits - sum(greatest(0, i.amount)) OVER (
-                           PARTITION BY i.user_id ORDER BY i.place ROWS UNBOUNDED PRECEDING)
-                   END)::integer AS balance
-            FROM ROWS FROM (jsonb_to_recordset(p_items) AS (user_id text, amount bigint))
-                 WITH ORDINALITY AS i (user_id, amount, place)
+            SELECT i.place, greatest(-1, u.credits - sum(i.amount::integer) OVER (
+                       PARTITION BY i.user_id ORDER BY i.place ROWS UNBOUNDED PRECEDING
+                   ))::integer AS balance
+            FROM unnest(v_paying_users, v_amounts) WITH ORDINALITY AS i (user_id, amount, place)
             LEFT JOIN unnest(v_users, v_credits) AS u (user_id, credits) ON u.user_id = i.user_id
         ) AS d;
     END IF;
@@ -99,8 +92,8 @@ BEGIN
         SELECT array_agg('user'::text), array_agg(s.user_id), array_agg(s.total)
         INTO v_payers, v_accounts, v_totals
         FROM (
-            SELECT i.user_id, sum(i.amount)::bigint AS total
-            FROM jsonb_to_recordset(p_items) AS i (user_id text, amount bigint)
+            SELECT i.user_id, sum(i.amount::integer) AS total
+            FROM unnest(v_paying_users, v_amounts) AS i (user_id, amount)
             GROUP BY i.user_id
         ) AS s;
     ELSE
