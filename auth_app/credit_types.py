@@ -26,7 +26,7 @@ class InsufficientCredits(CreditError):
     """The balance is smaller than what was to be spent."""
 
     def __init__(self, account: str, balance: int, amount: int) -> None:
-        super().__init__(f"{account} has {balance} credits, and {amount} were asked for.")
+        super().__init__(f"{account} has {counted(balance, 'credits')}, and {_asked(amount)}.")
         self.balance, self.amount = balance, amount
 
 
@@ -43,7 +43,7 @@ class LimitReached(CreditError):
 
     def __init__(self, period: str, left: int, amount: int) -> None:
         super().__init__(
-            f"The API key's {period} limit leaves {left} credits, and {amount} were asked for. "
+            f"The API key's {period} limit leaves {counted(left, 'credits')}, and {_asked(amount)}. "
             "It counts anew at midnight UTC"
             + (" of the first day of the month." if period == "monthly" else ".")
         )
@@ -65,6 +65,10 @@ class NothingToRefund(CreditError):
 
 class BalanceOverflow(CreditError):
     """The balance would pass the largest number that the column holds."""
+
+
+def _asked(amount: int) -> str:
+    return f"{amount:,} {'was' if amount == 1 else 'were'} asked for"
 
 
 # Entry, Spend and Decision are made by the thousand. A frozen dataclass sets each of its fields by a

@@ -104,6 +104,10 @@ def test_a_refusal_leaves_the_callers_transaction_usable(alice: str) -> None:
         assert ledger.consume(alice, 100, operation="q").balance_after == 0
     assert (refused.value.balance, refused.value.amount) == (100, 101)
     assert str(refused.value) == f"User '{alice}' has 100 credits, and 101 were asked for."
+    assert str(ledger.InsufficientCredits("It", 1, 2_000)) == (
+        "It has 1 credit, and 2,000 were asked for."
+    )
+    assert "leaves 1 credit, and 1 was asked for." in str(ledger.LimitReached("daily", 1, 1))
 
 
 def test_it_joins_the_callers_transaction(alice: str) -> None:

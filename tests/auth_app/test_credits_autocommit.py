@@ -265,8 +265,11 @@ def test_the_functions_before_come_back(alice: str, databases: Databases) -> Non
         lambda key: ledger.grant("a", 1, operation="q", idempotency_key=key),
         lambda key: ledger.renew("a", 1, limit=9, idempotency_key=key),
         lambda key: ledger.refund("id", idempotency_key=key),
+        lambda key: ledger.consume_many(
+            [ledger.Spend("a", 1, "q"), ledger.Spend("a", 1, "q", idempotency_key=key)]
+        ),
     ],
-    ids=["consume", "grant", "renew", "refund"],
+    ids=["consume", "grant", "renew", "refund", "consume_many"],
 )
 def test_an_empty_key_is_refused(alice: str, call: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match="an idempotency key is not empty"):
