@@ -119,8 +119,8 @@ def consume(
     )
     replayed = False
     if answer.startswith("done ") and answer[5] != "{":
-        _, balance_after, id_, created_at, *team = answer.split(" ", 4)
-        paying_team = team[0] if team else None
+        _, digits, id_, created_at, *team = answer.split(" ", 4)
+        balance_after, paying_team = int(digits), team[0] if team else None
     else:
         verdict, _, rest = answer.partition(" ")
         if verdict not in {"done", "replayed"}:
@@ -144,7 +144,7 @@ def consume(
         metadata,
         datetime.fromisoformat(f"{created_at}Z"),
         "user" if api_key is team_id is None else "team" if api_key is None else "api_key",
-        int(balance_after),
+        balance_after,
         None,
         idempotency_key,
         replayed,

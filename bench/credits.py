@@ -278,7 +278,9 @@ def main() -> None:
     parser.add_argument("--where", help="a directory on the file system to be measured")
     parser.add_argument("--flush", type=float, default=0, help="milliseconds more for each flush")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="of Python clients")
-    parser.add_argument("--python", default=sys.executable, help="of Python clients")
+    parser.add_argument(
+        "--python", type=os.path.abspath, default=sys.executable, help="of Python clients"
+    )
     parser.add_argument("--only", choices=("consume", "sign-up", "reconcile"))
     options = parser.parse_args()
     with (

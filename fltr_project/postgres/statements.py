@@ -17,13 +17,15 @@ from typing import Any
 
 import psycopg
 from django.db import connections
-from psycopg import generators, pq
+from psycopg import generators, pq, waiting
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq.abc import PGresult
 
-TUPLES_OK = pq.ExecStatus.TUPLES_OK
+TUPLES_OK, FATAL_ERROR = pq.ExecStatus.TUPLES_OK, pq.ExecStatus.FATAL_ERROR
 CANCEL_S = 5.0
 OUTSIDE_TRANSACTION, ACTIVE = pq.TransactionStatus.IDLE, pq.TransactionStatus.ACTIVE
+# Of a session that waits for the next statement.
+QUIET = {OUTSIDE_TRANSACTION, pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
 
 
 # Compared by identity, which is how each connection finds what it keeps of it.
@@ -58,8 +60,8 @@ class Statement:
                 with connection.wrap_database_errors:
                     raise
             except BaseException:
-                # An interrupt that psycopg did not see: nobody will read what the server answers.
-                if connection.connection.pgconn.transaction_status == ACTIVE:
+                # An interrupt, and nobody will read what the server answers.
+                if connection.connection.pgconn.transaction_status not in QUIET:
                     connection.close()
                 raise
         if rows is None:
@@ -85,8 +87,10 @@ class _Channel:
         self._query = "".join([first, *numbered]).encode()
         self._formats = [PyFormat.AUTO] * len(others)
         self._adapt = Transformer(raw)
-        self._readable = select.poll()
-        self._readable.register(raw.fileno(), select.POLLIN)
+        # eventlet takes it away.
+        self._readable = select.poll() if hasattr(select, "poll") else None
+        if self._readable:
+            self._readable.register(raw.fileno(), select.POLLIN)
         self._encoding = self._pgconn.parameter_status(b"client_encoding")
         self._date_style = self._pgconn.parameter_status(b"DateStyle")
 
@@ -133,18 +137,24 @@ class _Channel:
 
         What psycopg's generators do, without their cost: a tenth of what a consume costs its client.
         """
-        pgconn, wait = self._pgconn, self._readable.poll
+        raw, pgconn = self._raw, self._pgconn
         results: list[PGresult] = []
         try:
-            if pgconn.flush():
-                # More than the kernel takes at once.
-                return self._raw.wait(generators.execute(pgconn))
-            wait()
-            pgconn.consume_input()
+            if self._readable is None or pgconn.flush():
+                # There is no poll(), or more to send than the kernel takes at once.
+                return raw.wait(generators.execute(pgconn))
             while True:
-                while pgconn.is_busy():
-                    wait()
-                    pgconn.consume_input()
+                try:
+                    while pgconn.is_busy():
+                        self._readable.poll()
+                        pgconn.consume_input()
+                except psycopg.DatabaseError:
+                    # Why the server ended the session says more than that it has ended.
+                    if results and results[-1].status == FATAL_ERROR:
+                        return results
+                    raise
+                while (notification := pgconn.notifies()) and pgconn.notify_handler:
+                    pgconn.notify_handler(notification)
                 result = pgconn.get_result()
                 if result is None:
                     return results
@@ -153,6 +163,6 @@ class _Channel:
             if pgconn.transaction_status == ACTIVE:
                 # As psycopg does. A session that does not obey is closed by the caller.
                 with suppress(Exception):
-                    self._raw.cancel_safe(timeout=CANCEL_S)
-                    self._raw.wait(generators.execute(pgconn), timeout=CANCEL_S)
+                    raw.cancel_safe(timeout=CANCEL_S)
+                    waiting.wait(generators.execute(pgconn), pgconn.socket, timeout=CANCEL_S)
             raise

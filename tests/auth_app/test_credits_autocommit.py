@@ -284,3 +284,23 @@ def test_a_refund_of_nothing_says_so(alice: str) -> None:
     ledger.refund(used.id, 1)
     with pytest.raises(ledger.NothingToRefund, match=f"Of usage '{used.id}' 1 credit is left"):
         ledger.refund(used.id, 2)
+
+
+def test_a_replay_of_a_row_that_says_no_balance(alice: str, databases: Databases) -> None:
+    """Another client wrote it."""
+    databases.execute(
+        "auth",
+        "INSERT INTO credit_transactions (user_id, amount, type, operation, idempotency_key)"
+        " VALUES ('a', -3, 'usage', 'q', 'theirs')",
+    )
+    entry = ledger.consume(alice, 3, operation="q", idempotency_key="theirs")
+    assert (entry.replayed, entry.balance_after) == (True, None)
+
+
+def test_it_works_where_poll_was_taken_away(alice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As eventlet does."""
+    connections["auth"].close()
+    with monkeypatch.context() as patch:
+        patch.delattr("select.poll")
+        assert [ledger.consume(alice, 1, operation="q").balance_after for _ in range(8)][-1] == 92
+        connections["auth"].close()
