@@ -283,6 +283,8 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("consume", "sign-up", "reconcile"))
     options = parser.parse_args()
+    if not os.access(options.python, os.X_OK):
+        parser.error(f"--python: there is no program at {options.python}")
     with (
         migrated(where=options.where) as (server, url),
         psycopg.connect(url, autocommit=True) as connection,
