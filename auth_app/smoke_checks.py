@@ -210,7 +210,25 @@ def _batch(live: Live) -> str:
     for (name, (_, expected)), decision in zip(spends.items(), decisions, strict=True):
         expect(f"the verdict of {name}", decision.verdict, expected)
     expect("the balance after it", ledger.balance(user_id, using=live.using), 0)
-    return f"a verdict for each of {len(spends)}, one statement"
+    # Of users who pay for themselves it is decided at once, if it fits.
+    user_id = live.user(12)
+    for name, key, *batch in (
+        ("4 and 5 of 12", "", (4, "done"), (5, "done")),
+        ("4 of 3", "", (4, "insufficient")),
+        ("nothing alone", "", (0, "invalid")),
+        ("a key given twice", MARK, (1, "done"), (1, "replayed")),
+    ):
+        alone = [
+            ledger.Spend(user_id, amount, MARK, idempotency_key=key or None) for amount, _ in batch
+        ]
+        decisions = ledger.consume_many(alone, using=live.using)
+        expect(
+            f"the verdicts of {name}",
+            [decision.verdict for decision in decisions],
+            [expected for _, expected in batch],
+        )
+    expect("the balance after them", ledger.balance(user_id, using=live.using), 2)
+    return f"a verdict for each of {len(spends)}, one statement; the same of users alone"
 
 
 def _reconciled(live: Live) -> str:

@@ -92,6 +92,10 @@ class Clients:
             )
             for _ in range(processes)
         ]
+        # Starting takes both processors, and is not to be in anything that is timed.
+        for process in self.processes:
+            assert process.stdout is not None
+            process.stdout.readline()
 
     def rate(self, way: str, users: int, clients: int, seconds: float) -> float:
         """Credits a second of so many clients together."""

@@ -1,6 +1,6 @@
 """A process with clients of bench/credits.py: runs the ways it is told on standard input, and counts.
 
-Each line is ``WAY USERS SECONDS CLIENTS``: so many threads at once, each with its own connection. The
+It says when it is ready. Each line is ``WAY USERS SECONDS CLIENTS``: so many threads at once, each with its own connection. The
 answer is the credits that they spent in a second together.
 """
 
@@ -27,6 +27,7 @@ MOST_CLIENTS = 64
 
 
 def main() -> None:
+    print("ready", flush=True)
     # The threads stay, and with them their connections.
     with ThreadPoolExecutor(MOST_CLIENTS) as pool:
         for line in sys.stdin:
