@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.lookups import Exact, LessThan
 
 from fltr_project.fields import (
     Index,
     NewTextUuid,
     NewTimeOrderedId,
+    OneOf,
     SerialField,
     TextKeyField,
     Timestamped,
@@ -205,15 +207,15 @@ class CreditTransaction(models.Model):
         constraints = [
             models.CheckConstraint(condition=~Q(amount=0), name="credit_transactions_amount_check"),
             models.CheckConstraint(
-                condition=Q(type="usage", amount__lt=0) | (~Q(type="usage") & Q(amount__gt=0)),
+                condition=Exact(LessThan(F("amount"), 0), Exact(F("type"), "usage")),
                 name="credit_transactions_amount_type_check",
             ),
             models.CheckConstraint(
-                condition=Q(type__in=["purchase", "usage", "refund", "bonus"]),
+                condition=OneOf("type", Value("{purchase,usage,refund,bonus}")),
                 name="credit_transactions_type_check",
             ),
             models.CheckConstraint(
-                condition=Q(payer__in=["user", "team", "api_key"]),
+                condition=OneOf("payer", Value("{user,team,api_key}")),
                 name="credit_transactions_payer_check",
             ),
             models.CheckConstraint(
@@ -229,7 +231,8 @@ class CreditTransaction(models.Model):
             ),
             # An empty key would make strangers' changes replays of each other.
             models.CheckConstraint(
-                condition=~Q(idempotency_key=""), name="credit_transactions_idempotency_key_check"
+                condition=Q(idempotency_key__gt=""),
+                name="credit_transactions_idempotency_key_check",
             ),
             models.UniqueConstraint(
                 fields=["user", "idempotency_key"],

@@ -193,12 +193,8 @@ AUTH_CHECKS = {
     "api_key_credits_daily_limit_check": NOT_NEGATIVE.format("daily_limit"),
     "api_key_credits_monthly_limit_check": NOT_NEGATIVE.format("monthly_limit"),
     "credit_transactions_amount_check": "(NOT (amount = 0))",
-    "credit_transactions_amount_type_check": (
-        "(((amount < 0) AND (type = 'usage'::text)) OR ((NOT (type = 'usage'::text)) AND (amount > 0)))"
-    ),
-    "credit_transactions_type_check": (
-        "(type = ANY (ARRAY['purchase'::text, 'usage'::text, 'refund'::text, 'bonus'::text]))"
-    ),
+    "credit_transactions_amount_type_check": ("((amount < 0) = (type = 'usage'::text))"),
+    "credit_transactions_type_check": ("(type = ANY ('{purchase,usage,refund,bonus}'::text[]))"),
 }
 FLTR_CHECKS = {
     "datasets_document_count_check": NOT_NEGATIVE.format("document_count"),

@@ -18,6 +18,8 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<text>'(?:[^']|'')*')|(?P<name>"(?:[^"]|"")*"|[a-zA-Z_][\w$.]*)"""
     r"""|(?P<number>\d+(?:\.\d+)?)|(?P<operator>::|[-+*/<>=~!@#%^&|?]+|[()\[\],.]))"""
 )
+# A constant array of words that need no quotes.
+_WORDS = re.compile(r"'\{((?!null\b)\w+(?:,(?!null\b)\w+)*)\}'", re.IGNORECASE)
 _FLIPPED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _INVERSE = {"=": "<>", "<>": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
@@ -227,9 +229,11 @@ def _values(node: Node) -> list[Node] | None:
     """The values of an array of constants, or None."""
     while node[0] == "cast":
         node = node[1]
-    if node[0] != "ARRAY":
-        return None
-    return [_simplified(value, {}) for value in node[1:]]
+    if node[0] == "ARRAY":
+        return [_simplified(value, {}) for value in node[1:]]
+    if node[0] == "text" and (words := _WORDS.fullmatch(node[1])):
+        return [("text", word) for word in words[1].split(",")]
+    return None
 
 
 def _flat(word: str, parts: list[Node]) -> Node:
