@@ -63,9 +63,9 @@ def _journal(folder: Path) -> list[tuple[str, int, str]]:
             )
             for entry in entries
         ]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CannotRun(
-            f"{str(folder)!r} is not a Drizzle migrations folder: {error.filename} is missing. "
+            f"{str(folder)!r} is not a Drizzle migrations folder: there is no {error.filename}. "
             "Name the folder that drizzle.config.ts has as `out`."
         ) from error
     except (OSError, ValueError, LookupError, TypeError) as error:

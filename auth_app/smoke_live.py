@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
@@ -132,6 +133,12 @@ def refused(live: Live, sqlstate: str, what: str) -> Iterator[None]:
 
 def expect_account(live: Live, user_id: str) -> str:
     stored = settings_of_database.get(connections[live.using], "fltr.signup_bonus_credits")
+    wanted = settings.SIGNUP_BONUS_CREDITS
+    if wanted is not None and stored != str(wanted):
+        raise Wrong(
+            f"new users get what fltr.signup_bonus_credits of the database says, {stored or 'nothing'}, "
+            f"and SIGNUP_BONUS_CREDITS says {wanted}: run `manage.py migrate --database {live.using}`"
+        )
     # As the trigger reads it: what is no amount is no setting.
     usable = stored is not None and re.fullmatch(r"[0-9]{1,10}", stored) and int(stored) < 2**31
     bonus = int(stored) if stored is not None and usable else DEFAULT_BONUS

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import path
+from django.views.generic import RedirectView
 
 from .views import health
 
@@ -12,6 +13,7 @@ admin.site.index_title = "FLTR databases"
 admin.site.site_url = None
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("health", health, name="health"),
 ]

@@ -29,4 +29,6 @@ def rows(total: int, product: int, *, exact: bool = True) -> str:
     The others are the records of what migrations ran, and rows of other schemas than ``public``.
     """
     every = counted(total, "rows", exact=exact)
-    return every if total == product else f"{every}, {product:,} of them in the product's tables"
+    if total == product:
+        return every
+    return f"{every}, {f'{product:,}' if product else 'none'} of them the product's"

@@ -45,6 +45,10 @@ def test_it_logs_in_and_lists_the_apps(client: Client) -> None:
         assert words in page.content.decode()
 
 
+def test_it_is_where_the_server_leads_to(client: Client) -> None:
+    assert client.get("/").headers["Location"] == reverse("admin:index")
+
+
 def test_it_shows_users_credits_and_transactions(staff: Client) -> None:
     user = UserFactory.create(email="ada@example.org")
     spent = ledger.consume(user.pk, 30, operation="query", resource_id="dataset-7")

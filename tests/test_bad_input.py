@@ -70,11 +70,11 @@ def test_error_url(manage: Callable[..., Outcome], url: str, words: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nuke_schema", "--database", "prod", "--no-input"], "There is no database 'prod'"),
+        (["nuke_schema", "--database", "prod", "--no-input"], "There is no alias 'prod'"),
         (["nuke_schema", "--database", "default", "--no-input"], "never touch"),
         (["verify_schema", "--database", "prod"], "Use one of: auth, fltr"),
-        (["clean_slate", "--database", "prod", "--no-input"], "There is no database 'prod'"),
-        (["postgres", "url", "--database", "prod"], "There is no database 'prod'"),
+        (["clean_slate", "--database", "prod", "--no-input"], "There is no alias 'prod'"),
+        (["postgres", "url", "--database", "prod"], "There is no alias 'prod'"),
         (["nuke_schema", "--no-input"], "--database"),
         (["nuke_schema", "--database", "auth", "--lock-timeout", "0"], "--lock-timeout"),
         (["adopt_drizzle", "nowhere"], "'nowhere' is not a Drizzle migrations folder"),
@@ -87,6 +87,14 @@ def test_error_usage(
     before = fingerprint(databases)
     assert_told(manage(*arguments, **databases.environment()), 2, words)
     assert fingerprint(databases) == before
+
+
+def test_error_a_name_instead_of_its_alias(
+    databases: Databases, manage: Callable[..., Outcome]
+) -> None:
+    name = databases.names["fltr"]
+    outcome = manage("nuke_schema", "--database", name, "--no-input", **databases.environment())
+    assert_told(outcome, 2, f"Database {name} is --database fltr")
 
 
 @pytest.mark.parametrize("command", ["nuke_schema", "clean_slate"])

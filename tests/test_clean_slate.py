@@ -23,6 +23,8 @@ def test_it_rebuilds_both_and_reports_every_table_and_foreign_key(
     assert (outcome.err, outcome.code) == ("", 0)
     document = json.loads(outcome.out)
     assert document["verdict"] == "clean"
+    # What was set aside is gone by now.
+    assert [database["findings"] for database in document["databases"]] == [[], []]
     for database in document["databases"]:
         tables, foreign_keys, counts = EXPECTED[database["alias"]]
         assert set(database["tables"]) == tables
@@ -57,6 +59,7 @@ def test_it_tells_the_same_to_a_person(databases: Databases, run: Callable[..., 
             (line,) = [line for line in outcome.out.splitlines() if line.split()[:1] == [column]]
             assert line.endswith(f"{target} ON DELETE {rule}")
     assert outcome.out.splitlines()[-1].startswith("Clean slate: ")
+    assert "rebuilt, verified and proven" in outcome.out
     assert "\x1b" not in outcome.out
 
 
@@ -81,7 +84,10 @@ def test_it_rebuilds_one_database_and_leaves_the_other(
 ) -> None:
     for alias, table in (("auth", "notes"), ("fltr", "notes")):
         databases.execute(alias, f"CREATE TABLE {table} (id int)")
-    assert run("clean_slate", "--no-input", "--database", "fltr").code == 0
+    outcome = run("clean_slate", "--no-input", "--database", "fltr")
+    assert outcome.code == 0
+    # There are no credits to prove in it.
+    assert "rebuilt and verified in" in outcome.out
     assert databases.execute("auth", "SELECT to_regclass('notes') IS NULL") == [(False,)]
     assert databases.execute("fltr", "SELECT to_regclass('notes') IS NULL") == [(True,)]
 

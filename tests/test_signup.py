@@ -91,7 +91,10 @@ def test_it_stores_the_configured_bonus_when_migrating(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:
     with override_settings(SIGNUP_BONUS_CREDITS=7):
-        assert run("migrate", "--database", "auth").code == 0
+        first, again = (run("migrate", "--database", "auth") for _ in range(2))
+    assert (first.code, again.code) == (0, 0)
+    assert "New users get 7 credits from now on" in first.out
+    assert "New users" not in again.out
     sign_up_by_raw_sql(databases)
     assert databases.execute("auth", "SELECT credits FROM user_credits") == [(7,)]
 

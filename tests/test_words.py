@@ -33,4 +33,4 @@ def test_every_kind_of_thing_has_its_singular() -> None:
 
 def test_rows_that_nobody_would_miss_are_told_apart() -> None:
     assert words.rows(5, 5) == "5 rows"
-    assert words.rows(1, 0) == "1 row, 0 of them in the product's tables"
+    assert words.rows(1, 0) == "1 row, none of them the product's"

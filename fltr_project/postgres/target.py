@@ -65,7 +65,12 @@ def known_aliases(requested: Sequence[str]) -> tuple[str, ...]:
                 f"touch. Use one of: {', '.join(ALIASES)}."
             )
         if alias not in ALIASES:
-            raise CannotRun(f"There is no database {alias!r}. Use one of: {', '.join(ALIASES)}.")
+            # Databases are typed by their own names elsewhere: to confirm, and in psql.
+            named = (a for a in ALIASES if settings.DATABASES[a].get("NAME") == alias)
+            meant = "".join(f" Database {alias} is --database {a}." for a in named)
+            raise CannotRun(
+                f"There is no alias {alias!r}. Use one of: {', '.join(ALIASES)}.{meant}"
+            )
     return tuple(alias for alias in ALIASES if not requested or alias in requested)
 
 

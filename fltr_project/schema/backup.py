@@ -146,12 +146,14 @@ def read(path: Path) -> tuple[Path, Manifest]:
     """
     archive = path.with_suffix(".dump")
     try:
+        # Named first where neither is there.
+        archive.stat()
         document = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         manifest = Manifest(**document)
         found = dump.checksum(archive)
     except OSError as error:
         raise CannotRun(
-            f"There is no backup {str(path)!r}: {error.filename} - {error.strerror}. Name a .dump "
+            f"There is no backup {str(path)!r}: {error.filename}: {error.strerror}. Name a .dump "
             "file that has its manifest, the .json file of the same name, beside it."
         ) from error
     except (ValueError, TypeError) as error:

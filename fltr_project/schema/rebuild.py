@@ -144,7 +144,7 @@ def _rebuild_one(
         # Django applies every app's migrations everywhere; the other apps' make nothing here.
         applied = re.findall(r"Applying (\w+)\.(\w+)\.\.\. OK", output.getvalue())
         own = [f"{label}.{name}" for label, name in applied if database_of(label) == alias]
-        detail.append(f"{', '.join(own)} applied")
+        detail.append(f"{_first_and_last(own)} applied")
         if name and plan.published.tables:
             with connection.cursor() as cursor:
                 left = belongings.republish(cursor, name, SCHEMA)
@@ -179,6 +179,13 @@ def _rebuild_one(
                 raise RolledBack(f"The proof of {target.database} failed: {result.detail}.")
             detail.append(result.detail)
     return Rebuilt(target, name, catalog, tuple(findings))
+
+
+def _first_and_last(migrations: Sequence[str]) -> str:
+    """They run in one order, and the names of many would be a line that nobody reads."""
+    if len(migrations) < 3:
+        return " and ".join(migrations)
+    return f"{migrations[0]} to {migrations[-1]} ({len(migrations)})"
 
 
 @contextmanager

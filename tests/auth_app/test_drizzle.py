@@ -49,6 +49,14 @@ def test_error_a_journal_that_cannot_be_read(
     assert databases.execute("auth", "SELECT count(*) FROM __drizzle_migrations") == [(0,)]
 
 
+def test_error_the_journal_instead_of_the_folder(
+    databases: Databases, run: Callable[..., Outcome], folder: Path
+) -> None:
+    outcome = run("adopt_drizzle", str(folder / "meta" / "_journal.json"))
+    assert outcome.code == 2
+    assert "is not a Drizzle migrations folder" in outcome.err
+
+
 def test_error_an_empty_schema(
     databases: Databases, run: Callable[..., Outcome], folder: Path
 ) -> None:

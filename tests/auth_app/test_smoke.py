@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 from django.db import connections, transaction
+from django.test import override_settings
 
 from auth_app import smoke, smoke_race
 from tests.conftest import ALIASES, ROOT, Databases, Outcome, assert_not_there
@@ -179,6 +180,13 @@ def test_it_passes_with_another_bonus_and_with_none(databases: Databases) -> Non
         )
         failed = {check.name for check in smoke.run("auth").checks if not check.ok}
         assert failed == set(), bonus
+
+
+def test_it_fails_where_the_setting_says_another_bonus(databases: Databases) -> None:
+    with override_settings(SIGNUP_BONUS_CREDITS=7):
+        result = smoke.run("auth")
+    assert not result.ok
+    assert "SIGNUP_BONUS_CREDITS says 7: run `manage.py migrate --database auth`" in result.detail
 
 
 def test_without_its_tables_it_fails_and_says_so(

@@ -105,7 +105,7 @@ def test_plan_and_backup_and_restore_count_the_same_rows(
     ((migrations,),) = databases.execute("auth", "SELECT count(*) FROM django_migrations")
     # The user, the account and its bonus.
     product, total = 3, migrations + 3
-    said = f"11 tables with {total} rows, {product} of them in the product's tables"
+    said = f"11 tables with {total} rows, {product} of them the product's"
     auth = ("--database", "auth")
     here = ("--backup-dir", str(tmp_path))
     assert said in run("nuke_schema", *auth, "--plan").out

@@ -201,10 +201,11 @@ class Command(OperationCommand):
         keys_in_all = sum(len(result.catalog.of(ForeignKey)) for result in rebuilt)
         foreign_keys = counted(keys_in_all, "foreign keys")
         names = " and ".join(result.target.database for result in rebuilt)
+        proven = any(result.target.alias in PROOFS for result in rebuilt)
+        done = "rebuilt, verified and proven" if proven else "rebuilt and verified"
         self.say(
             self.style.SUCCESS(
-                f"Clean slate: {names} rebuilt, verified and proven in {elapsed:.1f} s "
-                f"({tables}, {foreign_keys})."
+                f"Clean slate: {names} {done} in {elapsed:.1f} s ({tables}, {foreign_keys})."
             )
         )
 
@@ -231,10 +232,16 @@ class Command(OperationCommand):
                         for key in result.catalog.of(ForeignKey)
                     ],
                     "checked": counts(result.catalog),
-                    "findings": [asdict(finding) for finding in result.findings],
-                    "aside": result.aside if keep or result.target.alias in left else None,
+                    "findings": [
+                        asdict(finding)
+                        for finding in result.findings
+                        # It was found before it was purged.
+                        if kept or finding.object != f"schema {result.aside}"
+                    ],
+                    "aside": result.aside if kept else None,
                 }
                 for result in rebuilt
+                for kept in (keep or result.target.alias in left,)
             ],
         }
 
