@@ -227,7 +227,13 @@ def _batch(live: Live) -> str:
             [decision.verdict for decision in decisions],
             [expected for _, expected in batch],
         )
-    expect("the balance after them", ledger.balance(user_id, using=live.using), 2)
+    nobody = [ledger.Spend(f"{MARK}-nobody", 1, MARK), ledger.Spend(user_id, 1, MARK)]
+    expect(
+        "the verdicts of nobody's and one",
+        [decision.verdict for decision in ledger.consume_many(nobody, using=live.using)],
+        ["unknown_account", "done"],
+    )
+    expect("the balance after them", ledger.balance(user_id, using=live.using), 1)
     return f"a verdict for each of {len(spends)}, one statement; the same of users alone"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -26,6 +27,10 @@ from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
 from fltr_project.postgres import addresses
+
+# Tests send it, and a shell starts a job in the background with it ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIASES = ("auth", "fltr")
