@@ -9,6 +9,15 @@ import traceback
 
 
 def main() -> None:
+    try:
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        # 128 and the number of SIGINT, as shells have it.
+        sys.exit(130)
+
+
+def run() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fltr_project.settings")
     if os.environ.get("NO_COLOR"):
         # Django 6.1 knows only its own variable (no-color.org).
@@ -22,10 +31,6 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        # 128 and the number of SIGINT, as shells have it.
-        sys.exit(130)
     except BrokenPipeError:
         # `manage.py ... | head` has seen enough; so that Python's own flush at exit is silent too:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

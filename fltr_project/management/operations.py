@@ -178,7 +178,9 @@ class OperationCommand(SchemaCommand):
 
 def backup_line(made: Backup) -> str:
     rows = words.rows(made.rows, made.product_rows)
-    return f"{shown(made.path)} ({size(made.bytes)}, {rows}, verified)"
+    old = len(made.removed)
+    removed = f"; {words.counted(old, 'older ones')} removed" if old else ""
+    return f"{shown(made.path)} ({size(made.bytes)}, {rows}, verified){removed}"
 
 
 def backup_json(made: Backup) -> dict[str, Any]:
@@ -190,6 +192,7 @@ def backup_json(made: Backup) -> dict[str, Any]:
         "tables": made.tables,
         "rows": made.rows,
         "product_rows": made.product_rows,
+        "removed": [str(path) for path in made.removed],
     }
 
 

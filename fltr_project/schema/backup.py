@@ -40,6 +40,8 @@ class Backup:
     tables: int
     rows: int
     product_rows: int
+    # Older ones that were deleted, beyond as many as are kept.
+    removed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def backup(
         partial.unlink(missing_ok=True)
         if not path.exists():
             path.with_suffix(".json").unlink(missing_ok=True)
-    rotate(path, target, keep)
+    removed = rotate(path, target, keep)
     return Backup(
         path,
         path.with_suffix(".json"),
@@ -127,6 +129,7 @@ def backup(
         len(data.tables),
         sum(digest.count for digest in data.tables.values()),
         product_rows(data.tables),
+        removed,
     )
 
 

@@ -39,7 +39,9 @@ def require_valid(token: str, plans: Sequence[Plan], look: str = HERE) -> None:
     seconds = int(found[1], 16)
     names = " and ".join(plan.target.database for plan in plans)
     if found[2] != _hash(seconds, *map(_target, plans))[:6]:
-        raise Refused(f"Guard 'token': {token} was not issued for {names}. {again}")
+        raise Refused(
+            f"Guard 'token': {token} was not issued for {names}, or before a mark was changed. {again}"
+        )
     age = max(plan.at for plan in plans) - datetime.fromtimestamp(seconds, UTC)
     if not -timedelta(seconds=5) <= age <= VALID_FOR:
         raise Refused(

@@ -123,8 +123,14 @@ def test_plan_and_backup_and_restore_count_the_same_rows(
 def test_it_keeps_the_newest_backups_of_each_database(
     databases: Databases, run: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    for _ in range(3):
-        run("backup_database", "--backup-dir", str(tmp_path), "--rotate", "2")
+    options = ("backup_database", "--backup-dir", str(tmp_path), "--rotate", "2")
+    first, _, third = (run(*options) for _ in range(3))
+    gone = [line.strip() for line in first.out.splitlines() if line.endswith(".dump")]
+    assert len(gone) == 2
+    for path in gone:
+        assert f"{path} was beyond the 2 backups kept: removed" in third.out
+    documents = json.loads(run(*options, "--format", "json").out)["backups"]
+    assert [len(each["removed"]) for each in documents] == [1, 1]
     names = sorted(path.name for path in tmp_path.glob("*.dump"))
     assert [
         sum(name.startswith(databases.names[a]) for name in names) for a in ("auth", "fltr")

@@ -54,6 +54,8 @@ class Command(OperationCommand):
                 )
             )
             self.say(f"  {made.path}")
+            for old in made.removed:
+                self.say(f"  {old} was beyond the {words.counted(rotate, 'backups')} kept: removed")
         self.record(history.DONE, ", ".join(str(made.path) for made in self.backups), 0)
         if self.format == "json":
             self.print_json(
