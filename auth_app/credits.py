@@ -254,11 +254,13 @@ def consume_many(spends: Iterable[Spend], *, using: str = "auth") -> list[Decisi
     Spends of one account are decided in their order: one that does not fit is refused, a later one
     may still fit. Accounts are locked in key order, so batches do not deadlock with each other.
     Inside one batch an idempotency key is one request. Raises nothing for a refusal, and ValueError
-    for an empty key, before anything is sent.
+    for an empty key or what is no whole number, before anything is sent.
     """
     items = list(spends)
     for item in items:
         _require_key(item.idempotency_key)
+        if type(item.amount) is not int or item.amount.bit_length() > 63:
+            raise ValueError(f"an amount of credits is a whole number, got {item.amount!r}")
     document = json.dumps(
         [
             {

@@ -12,6 +12,7 @@ The prices are ``settings.CREDIT_PRICES``, so that they change without code::
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,11 +24,21 @@ from django.db import DatabaseError
 from django.http import Http404
 
 from . import credits as ledger
+from .models import CreditTransaction
 
 logger = logging.getLogger(__name__)
 
 # Errors that say what the user did wrong; the work was done, so it stays paid.
 USER_ERRORS: tuple[type[Exception], ...] = (ValidationError, PermissionDenied, Http404)
+
+
+# Of a refund for work that failed.
+WHY = {"reason": "system error"}
+RUN_LATER = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)
 
 
 class UserError(Exception):
@@ -69,13 +80,20 @@ def charge(
 
     The price is the list's, or ``amount``. ``options`` are those of ``credits.consume``. An error
     in ``user_errors`` and a UserError stay paid; every other one, an interrupt included, is
-    refunded and raised on. A repeat with the same idempotency key neither charges nor refunds.
-    Raises what ``consume`` raises, before anything ran. Around ``transaction.atomic(using=using)``,
+    refunded and raised on. A repeat with the same idempotency key neither charges nor refunds,
+    unless what it repeats failed and was refunded here: then it is charged anew, once for ever
+    too. Raises what ``consume`` raises, before anything ran. Around ``transaction.atomic(using=using)``,
     not inside it, a crash of the process leaves the charge in the ledger.
     """
     cost = price(operation, size) if amount is None else amount
     errors: tuple[type[Exception], ...] = (UserError, *user_errors)
-    entry = ledger.consume(user_id, cost, operation=operation, using=using, **options)
+    consume = functools.partial(
+        ledger.consume, user_id, cost, operation=operation, using=using, **options
+    )
+    entry = consume()
+    while entry.replayed and (refund_id := _given_back_by(entry, using)):
+        # Each refund is given once, so its id makes the key of one attempt after it.
+        entry = consume(idempotency_key=f"{options['idempotency_key']} after {refund_id}")
     try:
         yield entry
     except errors:
@@ -91,10 +109,16 @@ def charged[**P, R](
 ) -> Callable[[Callable[Concatenate[str, P], R]], Callable[Concatenate[str, P], R]]:
     """Decorate a function whose first argument is the id of the user who pays for each call.
 
-    ``charge_options`` are those of ``charge``.
+    ``charge_options`` are those of ``charge``. Raises TypeError for a coroutine function or a
+    generator, whose body runs after the call.
     """
 
     def decorate(function: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+        if any(runs_later(function) for runs_later in RUN_LATER):
+            raise TypeError(
+                f"{function!r} runs after the call that would be charged; use charge() inside it"
+            )
+
         @functools.wraps(function)
         def pay_first(user_id: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
             with charge(user_id, operation, **charge_options):
@@ -105,10 +129,18 @@ def charged[**P, R](
     return decorate
 
 
+def _given_back_by(entry: ledger.Entry, using: str) -> str | None:
+    """The id of the refund by ``_give_back``, if there was one: somebody else's is no failed attempt."""
+    refunds = CreditTransaction.objects.using(using).filter(
+        refund_of=entry.id, transaction_metadata=WHY
+    )
+    return refunds.values_list("id", flat=True).first()
+
+
 def _give_back(entry: ledger.Entry, using: str) -> None:
     """Refund what is left of the charge; the error that led here matters more than one of ours."""
     try:
-        ledger.refund(entry.id, using=using, metadata={"reason": "system error"})
+        ledger.refund(entry.id, using=using, metadata=WHY)
     except ledger.NothingToRefund:
         # The block has refunded it itself.
         return

@@ -37,12 +37,17 @@ OWNED = {
 
 
 def present(live: Live, fact: Fact) -> None:
-    """The live catalog holds the contract's fact, not less: enabled, valid, enforced."""
-    if fact not in live.catalog.facts:
-        same = [have for have in live.catalog.of(type(fact)) if have.identity == fact.identity]
-        if not same:
-            raise Wrong(f"{fact.object} is missing")
-        raise Wrong(f"{fact.object} is there, but disabled, not valid or another")
+    """The live catalog holds what the contract's fact does, not less: enabled, valid, enforced."""
+    if fact.table not in live.catalog.tables:
+        raise Wrong(f"{fact.object} is missing, with its table")
+    finding = live.faults.get(fact)
+    if finding is not None:
+        what = (
+            f"is {finding.found}, and has to be {finding.expected}"
+            if finding.found
+            else "is missing"
+        )
+        raise Wrong(f"{fact.object} {what}")
 
 
 # By the constraint's name in the contract: a write that it refuses, as any client may send it.

@@ -16,7 +16,9 @@ from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from fltr_project.postgres import settings_of_database
-from fltr_project.schema.facts import Catalog
+from fltr_project.schema import contract
+from fltr_project.schema.compare import Finding, Severity, differences
+from fltr_project.schema.facts import Catalog, Fact
 from fltr_project.words import counted
 
 from . import credits as ledger
@@ -50,6 +52,18 @@ class Live:
     def usage(self) -> str:
         """The id of a consume of ``spender``."""
         return ledger.consume(self.spender, 5, operation=MARK, using=self.using).id
+
+    @cached_property
+    def faults(self) -> dict[Fact, Finding]:
+        """The contract's facts that the live catalog lacks or has with another effect.
+
+        As verify_schema judges it: the same in other words or by another name is no fault.
+        """
+        return {
+            each.want: each.finding
+            for each in differences(contract.load("auth"), self.catalog)
+            if each.want and (each.have is None or each.finding.severity is Severity.ERROR)
+        }
 
     def prepare(self) -> None:
         """Make what checks share."""

@@ -22,6 +22,20 @@ from .verify import Entry
 BATCH = 10_000
 # Identifiers named in a finding.
 NAMED = 3
+# Tables with balances, their keys, the ledger's columns with those, and who is its payer then.
+ACCOUNTS = (
+    ("user_credits", "user_id", "user_id", "user"),
+    ("teams", "id", "team_id", "team"),
+    ("api_key_credits", "api_key", "api_key_id", "api_key"),
+)
+OPEN_FROM_LEDGER = """\
+INSERT INTO public.user_credits (user_id, credits, total_credits_purchased)
+SELECT t.user_id, least(greatest(sum(t.amount), 0), 2147483647),
+       least(coalesce(sum(t.amount) FILTER (WHERE t.type = 'purchase'), 0), 2147483647)
+FROM public.credit_transactions AS t
+WHERE t.payer = 'user' AND NOT EXISTS
+      (SELECT FROM public.user_credits AS c WHERE c.user_id = t.user_id)
+GROUP BY t.user_id;"""
 
 
 def check(
@@ -40,7 +54,7 @@ def check(
     if {("user_credits", "user_id"), ("users", "id")} <= columns:
         found += _users_without_credits(connection, catalog)
     if {("user_credits", "credits"), ("credit_transactions", "amount")} <= columns:
-        found += _unbalanced(connection)
+        found += _unbalanced(connection, columns)
     home = connections.get("auth")
     if ("datasets", "owner_id") in columns and home is not None:
         users = {column.name for column in catalogs["auth"].of(Column) if column.table == "users"}
@@ -134,36 +148,54 @@ def _users_without_credits(connection: BaseDatabaseWrapper, catalog: Catalog) ->
             "a row of user_credits for every user",
             f"{counted(count, 'users')} without one",
             "Such a user cannot spend or be given credits: every operation on the balance fails.",
-            Statement(
-                Stage.AFTER, f"INSERT INTO public.user_credits (user_id) SELECT u.id {missing};"
-            ),
+            # As `reconcile_credits --repair` does: with what the ledger says, else with the bonus.
+            Statement(Stage.AFTER, OPEN_FROM_LEDGER),
+            Statement(Stage.AFTER, f"SELECT public.open_credit_account(u.id) {missing};"),
         )
 
 
-def _unbalanced(connection: BaseDatabaseWrapper) -> Iterator[Entry]:
-    rows = _rows(
-        connection,
-        """
-        SELECT c.user_id, c.credits, coalesce(l.total, 0), count(*) OVER ()
-        FROM public.user_credits AS c
-        LEFT JOIN (SELECT user_id, sum(amount) AS total FROM public.credit_transactions
-                   GROUP BY user_id) AS l USING (user_id)
-        WHERE c.credits <> coalesce(l.total, 0)
-        ORDER BY c.user_id LIMIT %s
-        """,
-        NAMED,
-    )
-    if rows:
-        count = rows[0][3]
-        named = "; ".join(f"{user}: {has} against {total}" for user, has, total, _ in rows)
-        yield _entry(
-            "data-balance-against-ledger",
-            "user_credits.credits",
-            "the sum of the user's credit_transactions",
-            f"another number in {counted(count, 'balances')} ({named}{', ...' if count > NAMED else ''})",
-            "Credits were changed without a transaction row, or the other way round: see "
-            "`manage.py reconcile_credits`.",
+def _unbalanced(connection: BaseDatabaseWrapper, columns: set[tuple[str, str]]) -> Iterator[Entry]:
+    """Balances that are not the sum of what their own rows say: of users, teams and API keys."""
+    for table, key, column, payer in ACCOUNTS:
+        if payer != "user" and not {(table, key), (table, "credits")} <= columns:
+            continue
+        if ("credit_transactions", "payer") in columns:
+            paid = f"WHERE payer = {literal(payer)}"
+        elif payer == "user":
+            # Before rows said who pays, users did.
+            paid = ""
+        else:
+            continue
+        rows = _rows(
+            connection,
+            f"""
+            SELECT a.{key}, a.credits, coalesce(l.total, 0), count(*) OVER ()
+            FROM public.{table} AS a
+            LEFT JOIN (SELECT {column} AS account, sum(amount) AS total
+                       FROM public.credit_transactions {paid} GROUP BY 1) AS l ON l.account = a.{key}
+            WHERE a.credits <> coalesce(l.total, 0)
+            ORDER BY a.{key} LIMIT %s
+            """,
+            NAMED,
         )
+        if rows:
+            count = rows[0][3]
+            # A key is a secret.
+            accounts = ("a key" if payer == "api_key" else account for account, *_ in rows)
+            named = "; ".join(
+                f"{account}: {has} against {total}"
+                for account, (_, has, total, _) in zip(accounts, rows, strict=True)
+            )
+            more = ", ..." if count > NAMED else ""
+            yield _entry(
+                # Users' came first, and ids are for files of decisions.
+                "data-balance-against-ledger" + ("" if payer == "user" else f".{table}"),
+                f"{table}.credits",
+                "the sum of its credit_transactions",
+                f"another number in {counted(count, 'balances')} ({named}{more})",
+                "Credits were changed without a transaction row, or the other way round: see "
+                "`manage.py reconcile_credits`.",
+            )
 
 
 def _unknown_owners(connection: BaseDatabaseWrapper, home: BaseDatabaseWrapper) -> Iterator[Entry]:

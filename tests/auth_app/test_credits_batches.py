@@ -71,6 +71,12 @@ def test_all_at_once_is_as_one_after_the_other(batch: list[ledger.Spend]) -> Non
     assert at_once == one_by_one
 
 
+@pytest.mark.parametrize("amount", [1.5, True, "5", None, 2**63])
+def test_error_what_is_no_whole_number(amount: Any) -> None:
+    with pytest.raises(ValueError, match="an amount of credits is a whole number"):
+        ledger.consume_many([ledger.Spend("a", 1, "b"), ledger.Spend("a", amount, "b")])
+
+
 def test_a_key_in_a_batch_that_fits_counts_once() -> None:
     User.objects.create(id="a", name="A", email="a")
     batch = [ledger.Spend("a", 1, "b", idempotency_key=key) for key in ("k", "k", None)]

@@ -84,6 +84,38 @@ def test_a_repeat_is_neither_charged_nor_refunded(alice: str) -> None:
 
 
 @pytest.mark.django_db(databases=["auth"])
+def test_a_repeat_of_work_that_failed_is_charged_anew(alice: str) -> None:
+    def attempt(error: Exception | None = None) -> ledger.Entry:
+        with charge(alice, "query.premium", idempotency_key="k") as paid:
+            if error:
+                raise error
+        return paid
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            attempt(RuntimeError())
+    assert ledger.balance(alice) == 100
+    third, fourth = attempt(), attempt()
+    assert (third.replayed, fourth.replayed, fourth.id) == (False, True, third.id)
+    # What somebody gives back of work that was done is a present.
+    ledger.refund(third.id)
+    assert attempt().replayed
+    assert ledger.balance(alice) == 100
+    assert types(alice) == [("usage", -5), ("refund", 5)] * 3
+
+
+def test_error_what_runs_after_the_call_is_not_decorated() -> None:
+    async def ask(user_id: str) -> None: ...
+
+    def chunks(user_id: str) -> Any:
+        yield user_id
+
+    for function in (ask, chunks):
+        with pytest.raises(TypeError, match="use charge\\(\\) inside it"):
+            charged("query.hybrid")(function)
+
+
+@pytest.mark.django_db(databases=["auth"])
 def test_a_charge_that_the_work_refunded_is_not_refunded_again(alice: str) -> None:
     def work(paid: ledger.Entry) -> None:
         ledger.refund(paid.id)

@@ -97,6 +97,24 @@ def test_it_fails_on_exactly_the_guard_that_is_missing() -> None:
 
 
 @pytest.mark.django_db(databases=["auth"])
+@pytest.mark.parametrize(
+    ("condition", "name"),
+    [
+        ("type IN ('bonus', 'refund', 'usage', 'purchase')", "credit_transactions_type_check"),
+        ("amount <> 0", "credit_transactions_amount_check"),
+        ("balance_after > -1", "credit_transactions_balance_after_check"),
+    ],
+)
+def test_a_guard_in_other_words_or_by_another_name_is_there(condition: str, name: str) -> None:
+    table = "ALTER TABLE public.credit_transactions"
+    dropped = f"{table} DROP CONSTRAINT {name}"
+    assert failing(f"{dropped}, ADD CHECK ({condition})") == []
+    assert failing(f"{dropped}, ADD CHECK ({condition}) NOT VALID") == [f"check {name}"]
+    wider = f"{dropped}, ADD CONSTRAINT {name} CHECK ({condition} OR amount > 2)"
+    assert failing(wider) == [f"check {name}"]
+
+
+@pytest.mark.django_db(databases=["auth"])
 @pytest.mark.parametrize(("function", "condition", "instead", "check"), CONDITIONS)
 def test_it_fails_on_exactly_the_condition_that_is_missing(
     function: str, condition: str, instead: str, check: str

@@ -253,6 +253,47 @@ def test_the_rows_are_looked_at_on_request(databases: Databases, run: Run) -> No
     assert {each["object"] for each in left} == {"user_credits.credits"}
 
 
+def test_balances_are_looked_at_as_reconcile_credits_does(databases: Databases, run: Run) -> None:
+    execute = databases.execute
+    ((user,),) = execute("auth", "INSERT INTO users (name, email) VALUES ('a', 'a') RETURNING id")
+    ((team,),) = execute(
+        "auth", "INSERT INTO teams (name, owner_id) VALUES ('t', %s) RETURNING id", user
+    )
+    execute("auth", "INSERT INTO api_key_credits (api_key, user_id) VALUES ('secret', %s)", user)
+    grant = "SELECT grant_credits(%s, 40, 'purchase', 'g'"
+    execute("auth", f"{grant}, p_team_id => %s)", user, team)
+    execute("auth", f"{grant}, p_api_key => 'secret')", user)
+    assert run("verify_schema", "--data", "--database", "auth").code == 0
+    execute("auth", "UPDATE teams SET credits = 7")
+    execute("auth", "UPDATE api_key_credits SET credits = 9")
+    outcome = run("verify_schema", "--data", "--database", "auth")
+    assert outcome.code == 1
+    assert f"({team}: 7 against 40)" in outcome.out
+    assert "(a key: 9 against 40)" in outcome.out
+    assert "secret" not in outcome.out
+
+
+def test_a_missing_account_is_opened_as_reconcile_credits_does(
+    databases: Databases, run: Run
+) -> None:
+    execute = databases.execute
+    (user,), (empty,) = execute(
+        "auth", "INSERT INTO users (name, email) VALUES ('a', 'a'), ('b', 'b') RETURNING id"
+    )
+    execute("auth", "SELECT grant_credits(%s, 25, 'purchase', 'g')", user)
+    with databases.connect("auth") as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("ALTER TABLE credit_transactions DISABLE TRIGGER ALL")
+        connection.execute("DELETE FROM credit_transactions WHERE user_id = %s", [empty])
+        connection.execute("ALTER TABLE credit_transactions ENABLE TRIGGER ALL")
+    execute("auth", "DELETE FROM user_credits")
+    databases.mark("auth", "development")
+    run("verify_schema", "--database", "auth", "--data", "--apply", "--no-input")
+    accounts = execute("auth", "SELECT user_id, credits, total_credits_purchased FROM user_credits")
+    assert sorted(accounts) == sorted([(user, 125, 25), (empty, 100, 0)])
+    assert run("reconcile_credits").code == 0
+
+
 def test_it_is_read_only_and_needs_no_right_but_connect(databases: Databases, manage: Run) -> None:
     role = "cs_only_connect"
     databases.execute("auth", f"DROP ROLE IF EXISTS {role}")
