@@ -18,9 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate
 
+import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied, ValidationError
 from django.db import DatabaseError
+from django.db.transaction import TransactionManagementError
 from django.http import Http404
 
 from . import credits as ledger
@@ -144,5 +146,10 @@ def _give_back(entry: ledger.Entry, using: str) -> None:
     except ledger.NothingToRefund:
         # The block has refunded it itself.
         return
-    except (ledger.CreditError, DatabaseError):
+    except (ledger.CreditError, DatabaseError) as error:
+        if isinstance(error, TransactionManagementError) or isinstance(
+            error.__cause__, psycopg.errors.InFailedSqlTransaction
+        ):
+            # The caller's transaction can only be rolled back, and the charge with it.
+            return
         logger.exception("Charge %s of user %s was not refunded.", entry.id, entry.user_id)

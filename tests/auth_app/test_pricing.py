@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import DatabaseError, transaction
 
 from auth_app import credits as ledger
 from auth_app.models import ApiKeyCredits, User
@@ -156,3 +158,18 @@ def test_a_refund_that_fails_is_logged_and_does_not_hide_the_error(
     with pytest.raises(RuntimeError, match="ours"), charge(alice, "dataset", api_key="k") as paid:
         work()
     assert caplog.messages == [f"Charge {paid.id} of user {alice} was not refunded."]
+
+
+@pytest.mark.django_db(databases=["auth"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_inside_a_transaction_that_is_lost_nothing_is_logged(
+    alice: str, caplog: pytest.LogCaptureFixture, nested: bool
+) -> None:
+    def work() -> None:
+        with transaction.atomic(using="auth", savepoint=False) if nested else nullcontext():
+            User.objects.raw("SELECT 1 / 0 AS id")[0]
+
+    with pytest.raises(DatabaseError), transaction.atomic(using="auth"), charge(alice, "dataset"):
+        work()
+    assert caplog.messages == []
+    assert ledger.balance(alice) == 100
