@@ -29,6 +29,7 @@ def databases(results: Sequence[Verified]) -> list[dict[str, Any]]:
             **target_json(result.target),
             "tables": list(result.catalog.tables),
             "checked": result.checked,
+            "pending_migrations": list(result.pending),
             "findings": [_finding(entry) for entry in result.entries],
             "ignored": [
                 {"id": each.id, "reason": each.reason, "expires": each.expires}
@@ -86,6 +87,7 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
         yield f"    {finding.meaning}"
         if verbosity >= 2:
             yield f"    id:       {finding.id}"
+        if verbosity >= 2 and not result.pending:
             yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
     notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
     if notes and verbosity < 2:
@@ -99,7 +101,10 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
 
 
 def ways_out(result: Verified) -> Iterator[str]:
-    """What to do about what is wrong; nothing that has been tried already leads on."""
+    """What to do about what is wrong."""
+    if result.migrate_first:
+        yield result.migrate_first
+        return
     alias = result.target.alias
     script = f"manage.py verify_schema --database {alias} --sql"
     if any(entry.repair.runs for entry in result.wrong):
@@ -226,7 +231,9 @@ def markdown(results: Sequence[Verified], strict: bool) -> str:
             if entry.finding.severity is not Severity.NOTE
             for statement in entry.repair.sql
         ]
-        if statements:
+        if result.migrate_first:
+            lines += ["", result.migrate_first]
+        elif statements:
             lines += ["", "<details><summary>Repair</summary>", "", "```sql", *statements, "```"]
             lines += ["", "</details>"]
         lines.append("")

@@ -27,6 +27,7 @@ from fltr_project.schema import contract, data, guards, ignore
 from fltr_project.schema.apply import apply
 from fltr_project.schema.catalog import read, read_from
 from fltr_project.schema.facts import Catalog
+from fltr_project.schema.pending import with_pending
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
 from fltr_project.schema.repair import Repair, script_text
@@ -126,6 +127,8 @@ class Command(SchemaCommand):
                 return
             ignores = self._ignores(ignore_file)
             results = self._verify(targets, connections, against, ignores, options["data"])
+            if options["sql"] or options["apply"]:
+                _require_migrated(results)
             if options["apply"]:
                 self._apply(results, options)
                 results = self._verify(targets, connections, against, ignores, options["data"])
@@ -168,9 +171,8 @@ class Command(SchemaCommand):
             alias = target.alias
             expected = _read_against(against, alias) if against else contract.load(alias)
             rows = data.check(alias, catalogs[alias], reachable, catalogs) if with_data else []
-            results.append(
-                verify(target, expected, catalogs[alias], _elsewhere(alias), ignores, rows)
-            )
+            result = verify(target, expected, catalogs[alias], _elsewhere(alias), ignores, rows)
+            results.append(with_pending(result, connections[alias]))
         return results
 
     def _report(self, results: Sequence[Verified], strict: bool, exit_code: int) -> None:
@@ -258,6 +260,17 @@ class Command(SchemaCommand):
             catalog = read(connection, ["__drizzle_migrations"])
             path.write_text(contract.dump(catalog), encoding="utf-8")
             self.say(f"Wrote {path}.")
+
+
+def _require_migrated(results: Sequence[Verified]) -> None:
+    """Raise CannotRun where migrations are about to make what the repair would make by hand."""
+    for result in results:
+        if result.pending:
+            raise CannotRun(
+                f"{result.target} lacks {counted(len(result.pending), 'migrations')}, and a repair "
+                "would make by hand what they make: run "
+                f"`manage.py migrate --database {result.target.alias}` first."
+            )
 
 
 def _repairs(result: Verified) -> list[Repair]:
