@@ -57,22 +57,21 @@ def _finding(entry: Entry) -> dict[str, Any]:
     }
 
 
-def text(results: Sequence[Verified], style: Style, verbosity: int) -> str:
+def text(results: Sequence[Verified], strict: bool, style: Style, verbosity: int) -> str:
     """One calm line for a clean database; what is wrong, what it means and how to see the repair."""
     lines: list[str] = []
     for result in results:
-        lines += _text(result, style, verbosity)
+        lines += _text(result, strict, style, verbosity)
     return "\n".join(lines)
 
 
-def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
+def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Iterator[str]:
     styles = {
         Severity.ERROR: style.ERROR,
         Severity.WARNING: style.WARNING,
         Severity.NOTE: style.NOTICE,
     }
-    worst = result.worst
-    word = style.ERROR("DRIFT") if worst is Severity.ERROR else style.SUCCESS("ok")
+    word = style.ERROR("DRIFT") if result.fails(strict) else style.SUCCESS("ok")
     yield f"{word} {result.target}: {tally(result)}"
     if verbosity >= 2:
         yield from (f"  {line}" for line in listing(result.catalog))

@@ -179,7 +179,7 @@ class Command(SchemaCommand):
         if self.format == "json":
             self.print_json({**self.outcome(exit_code), "databases": reports.databases(results)})
         elif self.format == "text":
-            self.say(reports.text(results, self.style, self.verbosity))
+            self.say(reports.text(results, strict, self.style, self.verbosity))
         else:
             self.stdout.write(reports.RENDERERS[self.format](results, strict))
 
