@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from django.core.management.color import Style
 
+from fltr_project.schema import aside, contract
 from fltr_project.schema.compare import Severity
 from fltr_project.schema.facts import Catalog, ForeignKey
 from fltr_project.schema.verify import Entry, Verified
@@ -93,10 +94,7 @@ def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Itera
         yield f"  {counted(notes, 'notes')} of no effect (-v2 shows them)"
     if result.ignored:
         yield f"  {len(result.ignored)} ignored by decision"
-    if not result.catalog.tables:
-        yield f"  Nothing is built yet: manage.py migrate --database {result.target.alias}"
-    else:
-        yield from (f"  {line}" for line in ways_out(result))
+    yield from (f"  {line}" for line in ways_out(result))
 
 
 def ways_out(result: Verified) -> Iterator[str]:
@@ -106,7 +104,11 @@ def ways_out(result: Verified) -> Iterator[str]:
         return
     alias = result.target.alias
     script = f"manage.py verify_schema --database {alias} --sql"
-    if any(entry.repair.runs for entry in result.wrong):
+    if not set(result.catalog.tables).intersection(contract.own_tables(alias)):
+        yield f"Nothing is built yet: manage.py migrate --database {alias}"
+        if any(entry.is_aside for entry in result.entries):
+            yield aside.hint(alias)
+    elif any(entry.repair.runs for entry in result.wrong):
         yield f"To repair: {script}"
     losing = [entry.finding.object for entry in result.wrong if entry.repair.destructive]
     if losing:

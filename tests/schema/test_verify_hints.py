@@ -115,3 +115,34 @@ def test_a_record_that_cannot_be_read_hides_no_finding(databases: Databases, run
         databases.execute("auth", f"DROP ROLE {role}")
     assert (outcome.code, outcome.err) == (1, "")
     assert "error index of sessions (user_id), sessions_user_id_idx" in outcome.out
+
+
+def test_an_empty_schema_names_the_one_that_was_set_aside(databases: Databases, run: Run) -> None:
+    databases.mark("auth", "test")
+    nuke = ("nuke_schema", "--database", "auth", "--no-input", "--no-backup")
+    assert run(*nuke, "--keep").code == 0
+    hint = (
+        "A schema that was set aside is there: `manage.py nuke_schema --database auth --undo` brings "
+        "it back, `manage.py nuke_schema --database auth --purge` drops it for good."
+    )
+    nothing = "  Nothing is built yet: manage.py migrate --database auth\n"
+    assert f"{nothing}  {hint}\n" in run("verify_schema", "--database", "auth").out
+    built = f"Build it with `manage.py migrate --database auth`. {hint}\n"
+    assert run("smoke_credits").err.endswith(built)
+    assert hint in run("check", "--database", "auth").err
+    assert run(*nuke, "--undo").code == 0
+    assert run(*nuke).code == 0
+    assert run("verify_schema", "--database", "auth").out.endswith(nothing)
+
+
+def test_migrations_that_were_taken_back_leave_nothing_built(
+    databases: Databases, run: Run
+) -> None:
+    """The record is still there, so there is a table; a repair would be in the way of migrate."""
+    arguments = ("--database", "auth", "--verbosity", "0")
+    assert run("migrate", "auth_app", "zero", *arguments).code == 0
+    outcome = run("verify_schema", "--database", "auth")
+    assert outcome.out.endswith("  Nothing is built yet: manage.py migrate --database auth\n")
+    assert "--sql" not in outcome.out
+    assert run("migrate", *arguments).code == 0
+    assert run("verify_schema", "--database", "auth").code == 0
