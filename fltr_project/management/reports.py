@@ -12,13 +12,15 @@ from xml.etree import ElementTree
 from django.core.management.color import Style
 
 from fltr_project.schema import aside, contract
-from fltr_project.schema.compare import Severity
+from fltr_project.schema.compare import Finding, Severity
 from fltr_project.schema.facts import Catalog, ForeignKey
 from fltr_project.schema.verify import Entry, Verified
 from fltr_project.words import counted, singular
 
 from .base import target_json
 
+# The characters of a line in a report for people, and those that lead up to a difference.
+LONGEST, LEAD = 300, 40
 # What every database has, and nobody counts.
 UNREMARKABLE = frozenset({"settings", "schemas"})
 
@@ -81,9 +83,10 @@ def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Itera
         if finding.severity is Severity.NOTE and verbosity < 2:
             continue
         yield f"  {styles[finding.severity](finding.severity)} {finding.object}"
+        expected, found = _sides(finding)
         if finding.expected is not None:
-            yield f"    expected: {_line(finding.expected)}"
-        yield f"    found:    {_line(finding.found or 'nothing')}"
+            yield f"    expected: {expected}"
+        yield f"    found:    {found}"
         yield f"    {finding.meaning}"
         if verbosity >= 2:
             yield f"    id:       {finding.id}"
@@ -221,8 +224,7 @@ def markdown(results: Sequence[Verified], strict: bool) -> str:
                 if finding.severity is Severity.ERROR
                 else str(finding.severity),
                 finding.object,
-                finding.expected or "nothing",
-                finding.found or "nothing",
+                *_sides(finding),
                 finding.meaning,
             )
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
@@ -245,9 +247,22 @@ def _cell(words: str) -> str:
     return _line(words).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _line(words: str, most: int = 300) -> str:
+def _sides(finding: Finding) -> tuple[str, str]:
+    """What is expected and what is found, a line each that shows where they begin to differ."""
+    expected, found = (
+        " ".join((words or "nothing").split()) for words in (finding.expected, finding.found)
+    )
+    pairs = enumerate(zip(expected, found, strict=False))
+    shorter, longer = sorted((len(expected), len(found)))
+    start = next((place for place, (one, other) in pairs if one != other), shorter) - LEAD
+    if start > 0 and longer > LONGEST:
+        expected, found = f"…{expected[start:]}", f"…{found[start:]}"
+    return _line(expected), _line(found)
+
+
+def _line(words: str) -> str:
     squeezed = " ".join(words.split())
-    return squeezed if len(squeezed) <= most else f"{squeezed[: most - 3]}..."
+    return squeezed if len(squeezed) <= LONGEST else f"{squeezed[: LONGEST - 1]}…"
 
 
 RENDERERS: dict[str, Callable[[Sequence[Verified], bool], str]] = {

@@ -57,6 +57,28 @@ def test_apply_names_the_way_out_where_only_rows_are_left_to_lose(
     assert run("verify_schema", "--database", "auth").code == 0
 
 
+def test_a_long_body_is_shown_where_it_begins_to_differ(databases: Databases, run: Run) -> None:
+    ((definition,),) = databases.execute(
+        "auth", "SELECT pg_get_functiondef('public.try_consume_credits_text'::regproc)"
+    )
+    before, between, after = definition.rpartition("RETURN")
+    databases.execute("auth", f"{before}PERFORM 1; {between}{after}")
+    lead = " ".join(before.split())[-35:]
+    outcome = run("verify_schema")
+    expected, found = re.findall(r"(?:expected|found): +(.*)", outcome.out)
+    assert expected.startswith("…")
+    assert f"{lead} RETURN" in expected
+    assert f"{lead} PERFORM 1; RETURN" in found
+    cells = " | ".join(side.replace("|", "\\|") for side in (expected, found))
+    assert f"| {cells} |" in run("verify_schema", "--format", "markdown").out
+    databases.execute("auth", definition.replace("END\n$function$", "END -- more\n$function$"))
+    outcome = run("verify_schema")
+    assert re.findall(r"(expected|found): +….* END( -- more)?\n", outcome.out) == [
+        ("expected", ""),
+        ("found", " -- more"),
+    ]
+
+
 def test_migrations_come_before_repairs(databases: Databases, run: Run) -> None:
     """What the migrations are about to make is not made by hand, which would stop them."""
     databases.mark("auth", "test")
