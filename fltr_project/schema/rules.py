@@ -375,9 +375,18 @@ RULES: dict[tuple[type[Fact], str], Judge] = {
     (Key, "deferrable"): warning(
         "Duplicates are refused at another moment, and ON CONFLICT cannot use a deferrable key."
     ),
-    (Check, "missing"): error("Values that the contract refuses can be written to {fact.table}."),
-    (Check, "extra"): error("Rows of {fact.table} that the contract accepts are refused."),
-    (Check, "expression"): error("{fact.table} accepts and refuses other rows than it should."),
+    (Check, "missing"): error(
+        "Values that the contract refuses can be written to {fact.table}, unless another check "
+        "refuses them."
+    ),
+    (Check, "extra"): error(
+        "It may refuse rows of {fact.table} that the contract accepts: it could not be shown to say "
+        "what a check of the contract says."
+    ),
+    (Check, "expression"): error(
+        "{fact.table} may accept or refuse other rows than it should: the two conditions could not "
+        "be shown to say the same."
+    ),
     (Check, "valid"): error("Rows of {fact.table} that break it from before may be there."),
     (Check, "enforced"): error("Values that the contract refuses can be written to {fact.table}."),
     (Check, "no_inherit"): error("Tables that inherit from {fact.table} do not have it."),
