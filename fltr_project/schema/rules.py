@@ -18,6 +18,7 @@ from typing import Any
 
 from fltr_project.words import counted
 
+from .describe import MOMENTS
 from .facts import (
     Check,
     Column,
@@ -243,11 +244,11 @@ def _trigger_missing(want: Trigger, have: None) -> Verdict:
 
 def _trigger_enabled(want: Trigger, have: Trigger) -> Verdict:
     if have.enabled == "disabled":
-        return Verdict(Severity.ERROR, f"{_trigger_missing(want, None).meaning}")
+        return _trigger_missing(want, None)
+    runs, should = MOMENTS[have.enabled], MOMENTS[want.enabled]
     return Verdict(
         Severity.ERROR,
-        f"It runs {have.enabled.removeprefix('on ')}: for ordinary sessions or for replication "
-        f"it does not do what the contract says on {want.table}.",
+        f"On writes to {want.table} it runs {runs}; the contract has it run {should}.",
     )
 
 

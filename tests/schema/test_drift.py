@@ -158,3 +158,20 @@ def test_it_claims_no_more_of_a_check_than_it_can_show(
     )
     with after(shared, "auth", sql) as findings:
         assert [finding.meaning for finding in findings] == meanings
+
+
+def test_it_says_when_a_trigger_runs(shared: Shared) -> None:
+    change = "ALTER TABLE users {} TRIGGER users_open_credit_account"
+    runs = "On writes to users it runs {}; the contract has it run in ordinary sessions only."
+    for word, found, meaning in (
+        ("DISABLE", "disabled", "Users who sign up by another client than Django get no credits."),
+        ("ENABLE ALWAYS", "enabled always", runs.format("in all sessions")),
+        (
+            "ENABLE REPLICA",
+            "enabled on replicas only",
+            runs.format("only where replication applies changes"),
+        ),
+    ):
+        with after(shared, "auth", change.format(word)) as (finding,):
+            assert (finding.expected, finding.found) == ("enabled", found)
+            assert finding.meaning == meaning

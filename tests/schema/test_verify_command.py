@@ -156,6 +156,7 @@ def test_the_script_runs_as_it_is(databases: Databases, run: Run) -> None:
     databases.execute("auth", DRIFT + "; ALTER TABLE users DROP COLUMN image")
     script = run("verify_schema", "--database", "auth", "--sql")
     assert script.code == 1
+    assert "manage.py postgres psql --database auth -- " in script.out.splitlines()[1]
     with databases.connect("auth") as connection:
         inside, outside = script.out.split("COMMIT;")
         connection.execute(inside + "COMMIT;")
@@ -177,8 +178,14 @@ def test_apply_repairs_and_verifies_again(databases: Databases, run: Run) -> Non
 
 
 def test_apply_asks_as_a_nuke_does(databases: Databases, run: Run) -> None:
-    databases.mark("auth", "production")
     databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('a', 'a')")
+    unmarked = run("verify_schema", "--apply", "--no-input")
+    assert unmarked.code == 3
+    assert " is not marked as anything and holds " in unmarked.err
+    databases.mark("auth", "production")
+    marked = run("verify_schema", "--apply", "--no-input")
+    assert " is marked production, so --no-input alone does not change it. Add --conf" in marked.err
     for arguments in ([], ["--no-input"], ["--no-input", "--confirm", "elsewhere"]):
         outcome = run("verify_schema", "--apply", *arguments)
         assert outcome.code == 3, outcome

@@ -185,9 +185,7 @@ class Command(SchemaCommand):
 
     def _print_scripts(self, results: Sequence[Verified]) -> None:
         scripts = [
-            (result.target.database, text)
-            for result in results
-            if (text := script_text(_repairs(result), f"Repairs {result.target}"))
+            (result.target.database, text) for result in results if (text := _script(result))
         ]
         if not scripts:
             self.stdout.write("-- Nothing to repair.")
@@ -206,7 +204,7 @@ class Command(SchemaCommand):
             contract.require_built(result.target)
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
         for result in concerned:
-            self.say(script_text(_repairs(result), f"Repairs {result.target}"))
+            self.say(_script(result))
         self._obtain_consent(plans, options)
         for result in concerned:
             count = apply(result.target, _repairs(result))
@@ -222,9 +220,8 @@ class Command(SchemaCommand):
             if not options["interactive"]:
                 if guards.is_protected(plan):
                     raise Refused(
-                        f"Guard 'environment': {target} is marked {target.environment} or holds "
-                        "rows and is not marked, so --no-input alone does not change it. Add "
-                        f"--confirm {target.database}."
+                        f"Guard 'environment': {target} {guards.why_protected(plan)}, so --no-input "
+                        f"alone does not change it. Add --confirm {target.database}."
                     )
             elif not sys.stdin.isatty():
                 raise Refused(
@@ -276,6 +273,10 @@ def _require_migrated(results: Sequence[Verified]) -> None:
 def _repairs(result: Verified) -> list[Repair]:
     """Of what is wrong; what has no effect needs no repair."""
     return [entry.repair for entry in result.wrong if entry.repair.statements]
+
+
+def _script(result: Verified) -> str:
+    return script_text(_repairs(result), f"Repairs {result.target}", result.target.alias)
 
 
 def _elsewhere(alias: str) -> dict[str, str]:
