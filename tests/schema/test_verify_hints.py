@@ -7,6 +7,7 @@ import re
 
 import pytest
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tests.conftest import Databases
 from tests.schema.test_verify_command import DRIFT, Run, findings
@@ -122,6 +123,22 @@ def test_tables_of_another_program_are_repaired(
     databases.execute("auth", f"DROP INDEX sessions_user_id_idx; {statement}")
     assert "To repair: manage.py verify_schema --database auth --sql" in run("verify_schema").out
     assert run("verify_schema", "--apply", "--no-input").code == 0
+
+
+def test_the_record_is_read_only_where_something_is_wrong(
+    databases: Databases, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pending(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
+        asked.append(connection.alias)
+        return ()
+
+    monkeypatch.setattr("fltr_project.schema.pending.pending", pending)
+    databases.execute("auth", "ALTER INDEX teams_owner_id_idx RENAME TO t")
+    assert (run("verify_schema").code, asked) == (0, [])
+    databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    assert (run("verify_schema").code, asked) == (1, ["auth"])
 
 
 def test_a_record_that_cannot_be_read_hides_no_finding(databases: Databases, run: Run) -> None:
