@@ -20,7 +20,8 @@ from .schema import contract
 from .schema.aside import way_out
 from .schema.catalog import read
 from .schema.compare import Severity
-from .schema.verify import Entry, verify
+from .schema.pending import with_pending
+from .schema.verify import Entry, Verified, verify
 
 
 @register
@@ -142,7 +143,9 @@ def _schema_of(alias: str) -> list[CheckMessage]:
             if other != alias
             for table in contract.tables(other)
         }
-        verified = verify(target, contract.load(alias), catalog, elsewhere)
+        verified = with_pending(
+            verify(target, contract.load(alias), catalog, elsewhere), connection
+        )
     except (CleanSlateError, DatabaseError) as error:
         return [
             Error(
@@ -151,10 +154,10 @@ def _schema_of(alias: str) -> list[CheckMessage]:
                 id="fltr.E011",
             )
         ]
-    return [_message(entry, alias) for entry in verified.entries]
+    return [_message(entry, verified) for entry in verified.entries]
 
 
-def _message(entry: Entry, alias: str) -> CheckMessage:
+def _message(entry: Entry, verified: Verified) -> CheckMessage:
     finding = entry.finding
     level, id_ = {
         Severity.ERROR: (checks.ERROR, "fltr.E010"),
@@ -165,15 +168,17 @@ def _message(entry: Entry, alias: str) -> CheckMessage:
         level,
         f"{finding.object}: expected {finding.expected or 'nothing'}, found "
         f"{finding.found or 'nothing'}. {finding.meaning}",
-        hint=_hint(entry, alias),
-        obj=f"database {alias!r}, {finding.id}",
+        hint=_hint(entry, verified),
+        obj=f"database {verified.target.alias!r}, {finding.id}",
         id=id_,
     )
 
 
-def _hint(entry: Entry, alias: str) -> str | None:
+def _hint(entry: Entry, verified: Verified) -> str | None:
+    alias = verified.target.alias
     if entry.is_aside:
         return f"{way_out(alias)}."
     # What has no effect is not in the script.
-    repairable = entry.finding.severity is not Severity.NOTE
-    return f"manage.py verify_schema --database {alias} --sql" if repairable else None
+    if entry.finding.severity is Severity.NOTE:
+        return None
+    return verified.migrate_first or f"manage.py verify_schema --database {alias} --sql"

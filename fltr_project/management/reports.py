@@ -11,13 +11,16 @@ from xml.etree import ElementTree
 
 from django.core.management.color import Style
 
-from fltr_project.schema.compare import Severity
+from fltr_project.schema import aside, contract
+from fltr_project.schema.compare import Finding, Severity
 from fltr_project.schema.facts import Catalog, ForeignKey
 from fltr_project.schema.verify import Entry, Verified
 from fltr_project.words import counted, singular
 
 from .base import target_json
 
+# The characters of a line in a report for people, and those that lead up to a difference.
+LONGEST, LEAD = 300, 40
 # What every database has, and nobody counts.
 UNREMARKABLE = frozenset({"settings", "schemas"})
 
@@ -29,6 +32,7 @@ def databases(results: Sequence[Verified]) -> list[dict[str, Any]]:
             **target_json(result.target),
             "tables": list(result.catalog.tables),
             "checked": result.checked,
+            "pending_migrations": list(result.pending),
             "findings": [_finding(entry) for entry in result.entries],
             "ignored": [
                 {"id": each.id, "reason": each.reason, "expires": each.expires}
@@ -56,22 +60,21 @@ def _finding(entry: Entry) -> dict[str, Any]:
     }
 
 
-def text(results: Sequence[Verified], style: Style, verbosity: int) -> str:
+def text(results: Sequence[Verified], strict: bool, style: Style, verbosity: int) -> str:
     """One calm line for a clean database; what is wrong, what it means and how to see the repair."""
     lines: list[str] = []
     for result in results:
-        lines += _text(result, style, verbosity)
+        lines += _text(result, strict, style, verbosity)
     return "\n".join(lines)
 
 
-def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
+def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Iterator[str]:
     styles = {
         Severity.ERROR: style.ERROR,
         Severity.WARNING: style.WARNING,
         Severity.NOTE: style.NOTICE,
     }
-    worst = result.worst
-    word = style.ERROR("DRIFT") if worst is Severity.ERROR else style.SUCCESS("ok")
+    word = style.ERROR("DRIFT") if result.fails(strict) else style.SUCCESS("ok")
     yield f"{word} {result.target}: {tally(result)}"
     if verbosity >= 2:
         yield from (f"  {line}" for line in listing(result.catalog))
@@ -80,29 +83,35 @@ def _text(result: Verified, style: Style, verbosity: int) -> Iterator[str]:
         if finding.severity is Severity.NOTE and verbosity < 2:
             continue
         yield f"  {styles[finding.severity](finding.severity)} {finding.object}"
+        expected, found = _sides(finding)
         if finding.expected is not None:
-            yield f"    expected: {_line(finding.expected)}"
-        yield f"    found:    {_line(finding.found or 'nothing')}"
+            yield f"    expected: {expected}"
+        yield f"    found:    {found}"
         yield f"    {finding.meaning}"
         if verbosity >= 2:
             yield f"    id:       {finding.id}"
+        if verbosity >= 2 and not result.pending:
             yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
     notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
     if notes and verbosity < 2:
         yield f"  {counted(notes, 'notes')} of no effect (-v2 shows them)"
     if result.ignored:
         yield f"  {len(result.ignored)} ignored by decision"
-    if not result.catalog.tables:
-        yield f"  Nothing is built yet: manage.py migrate --database {result.target.alias}"
-    else:
-        yield from (f"  {line}" for line in ways_out(result))
+    yield from (f"  {line}" for line in ways_out(result))
 
 
 def ways_out(result: Verified) -> Iterator[str]:
-    """What to do about what is wrong; nothing that has been tried already leads on."""
+    """What to do about what is wrong."""
+    if result.migrate_first:
+        yield result.migrate_first
+        return
     alias = result.target.alias
     script = f"manage.py verify_schema --database {alias} --sql"
-    if any(entry.repair.runs for entry in result.wrong):
+    if not set(result.catalog.tables).intersection(contract.own_tables(alias)):
+        yield f"Nothing is built yet: manage.py migrate --database {alias}"
+        if any(entry.is_aside for entry in result.entries):
+            yield aside.hint(alias)
+    elif any(entry.repair.runs for entry in result.wrong):
         yield f"To repair: {script}"
     losing = [entry.finding.object for entry in result.wrong if entry.repair.destructive]
     if losing:
@@ -215,8 +224,7 @@ def markdown(results: Sequence[Verified], strict: bool) -> str:
                 if finding.severity is Severity.ERROR
                 else str(finding.severity),
                 finding.object,
-                finding.expected or "nothing",
-                finding.found or "nothing",
+                *_sides(finding),
                 finding.meaning,
             )
             lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
@@ -226,7 +234,9 @@ def markdown(results: Sequence[Verified], strict: bool) -> str:
             if entry.finding.severity is not Severity.NOTE
             for statement in entry.repair.sql
         ]
-        if statements:
+        if result.migrate_first:
+            lines += ["", result.migrate_first]
+        elif statements:
             lines += ["", "<details><summary>Repair</summary>", "", "```sql", *statements, "```"]
             lines += ["", "</details>"]
         lines.append("")
@@ -237,9 +247,22 @@ def _cell(words: str) -> str:
     return _line(words).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _line(words: str, most: int = 300) -> str:
+def _sides(finding: Finding) -> tuple[str, str]:
+    """What is expected and what is found, a line each that shows where they begin to differ."""
+    expected, found = (
+        " ".join((words or "nothing").split()) for words in (finding.expected, finding.found)
+    )
+    pairs = enumerate(zip(expected, found, strict=False))
+    shorter, longer = sorted((len(expected), len(found)))
+    start = next((place for place, (one, other) in pairs if one != other), shorter) - LEAD
+    if start > 0 and longer > LONGEST:
+        expected, found = f"…{expected[start:]}", f"…{found[start:]}"
+    return _line(expected), _line(found)
+
+
+def _line(words: str) -> str:
     squeezed = " ".join(words.split())
-    return squeezed if len(squeezed) <= most else f"{squeezed[: most - 3]}..."
+    return squeezed if len(squeezed) <= LONGEST else f"{squeezed[: LONGEST - 1]}…"
 
 
 RENDERERS: dict[str, Callable[[Sequence[Verified], bool], str]] = {

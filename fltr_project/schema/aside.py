@@ -77,6 +77,11 @@ def way_out(alias: str) -> str:
     return f"`{nuke} --undo` brings it back, `{nuke} --purge` drops it for good"
 
 
+def hint(alias: str) -> str:
+    """That such a schema is there, for a person who finds the database ``alias`` empty."""
+    return f"A schema that was set aside is there: {way_out(alias)}."
+
+
 def waiting(cursor: CursorWrapper) -> tuple[Waiting, ...]:
     """The schemas that wait for an undo or a purge, newest first. Read-only."""
     cursor.execute(

@@ -19,6 +19,7 @@ from fltr_project.errors import CannotRun
 from fltr_project.postgres.target import Target, connect
 from fltr_project.routers import APP_DATABASES
 
+from . import aside
 from .facts import KINDS, TRACKING_TABLES, Catalog, Fact
 
 FORMAT = 1
@@ -56,18 +57,24 @@ def tables(alias: str) -> tuple[str, ...]:
     return load(alias).tables
 
 
+def own_tables(alias: str) -> tuple[str, ...]:
+    """The tables of the contract without the records of what migrations ran."""
+    return tuple(table for table in tables(alias) if table not in TRACKING_TABLES)
+
+
 def require_built(target: Target) -> None:
     """Raise CannotRun where nothing of the contract is there: all else would be said of nothing.
 
     Read-only. A schema that is there in part passes; ``verify_schema`` says what it lacks.
     """
-    wanted = [table for table in tables(target.alias) if table not in TRACKING_TABLES]
-    with connect(target.alias).cursor() as cursor:
+    wanted = own_tables(target.alias)
+    connection = connect(target.alias)
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM pg_tables"
             " WHERE schemaname = 'public' AND tablename = ANY(%s)),"
             " to_regnamespace('public') IS NOT NULL",
-            [wanted],
+            [list(wanted)],
         )
         built, migratable = cursor.fetchone()
     if not built:
@@ -76,6 +83,7 @@ def require_built(target: Target) -> None:
         raise CannotRun(
             f"The schema of {target} is not there: none of its {len(wanted)} tables exists. "
             f"Build it with `manage.py {command} --database {target.alias}`."
+            + (f" {aside.hint(target.alias)}" if aside.find(connection) else "")
         )
 
 

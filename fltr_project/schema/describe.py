@@ -26,6 +26,14 @@ from .facts import (
     Sequence as SequenceFact,
 )
 
+# When a trigger runs, by its state.
+MOMENTS = {
+    "enabled": "in ordinary sessions only",
+    "on replicas only": "only where replication applies changes",
+    "always": "in all sessions",
+    "disabled": "never",
+}
+
 
 def describe(fact: Fact, changed: Sequence[str] = ()) -> str:
     """What the fact is, cut down to the fields in ``changed`` where there are some."""
@@ -36,7 +44,7 @@ def describe(fact: Fact, changed: Sequence[str] = ()) -> str:
         less = [f"REVOKE {', '.join(fact.revoked)}"] if fact.revoked else []
         return "; ".join(more + less)
     if changed:
-        return ", ".join(f"{_word(name)} {_value(name, getattr(fact, name))}" for name in changed)
+        return ", ".join(_field(name, getattr(fact, name)) for name in changed)
     match fact:
         case Column():
             null = "NULL" if fact.nullable else "NOT NULL"
@@ -52,7 +60,7 @@ def describe(fact: Fact, changed: Sequence[str] = ()) -> str:
         case Check():
             return fact.expression
         case DisabledTrigger():
-            return fact.enabled
+            return _state(fact.enabled)
         case Setting():
             return fact.value
         case Index() | Trigger() | Policy() | Type() | Rule() | SequenceFact():
@@ -60,6 +68,14 @@ def describe(fact: Fact, changed: Sequence[str] = ()) -> str:
         case Other() if fact.definition:
             return fact.definition
     return f"{'an' if fact.kind[0] in 'aeiou' else 'a'} {fact.kind}"
+
+
+def _field(name: str, value: Any) -> str:
+    return _state(value) if name == "enabled" else f"{_word(name)} {_value(name, value)}"
+
+
+def _state(enabled: str) -> str:
+    return enabled if enabled in {"enabled", "disabled"} else f"enabled {enabled}"
 
 
 def _word(name: str) -> str:

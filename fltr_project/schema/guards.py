@@ -57,7 +57,7 @@ def require_backup(plan: Plan) -> None:
     """Raise Refused: a protected database is never emptied without a backup."""
     if is_protected(plan):
         raise Refused(
-            f"Guard 'backup': {plan.target} {_why(plan)}, so --no-backup is not allowed. "
+            f"Guard 'backup': {plan.target} {why_protected(plan)}, so --no-backup is not allowed. "
             "Leave it out; --backup-dir names another place for the backup."
         )
 
@@ -119,7 +119,7 @@ def names_to_ask(
     lacks_token = bool(protected) and needs_token and token is None
     if lacks_token:
         add += f" --token T, where T is the token that {look} prints"
-    why = " and ".join(f"{plan.target} {_why(plan)}" for plan in protected)
+    why = " and ".join(f"{plan.target} {why_protected(plan)}" for plan in protected)
     if interactive and unnamed and not terminal:
         raise Refused(f"Guard 'terminal': there is no terminal to ask on. Add --no-input{add}.")
     if not interactive and any(plan in unnamed for plan in protected):
@@ -141,7 +141,8 @@ def names_to_ask(
     return unnamed if interactive else ()
 
 
-def _why(plan: Plan) -> str:
+def why_protected(plan: Plan) -> str:
+    """What a protected database is or holds, as it stands after its name."""
     if plan.target.environment:
         return f"is marked {plan.target.environment}"
     rows = counted(plan.product_rows, "rows", exact=plan.is_exact)

@@ -17,7 +17,7 @@ from .repair_objects import MAKERS, Context, renaming
 from .rules import Severity
 from .statements import Stage, Statement
 
-RUN_WITH = "-- Run it with: manage.py postgres psql --database ALIAS -- -v ON_ERROR_STOP=1 -f FILE"
+RUN_WITH = "-- Run it with: manage.py postgres psql --database {} -- -v ON_ERROR_STOP=1 -f FILE"
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def script(repairs: Iterable[Repair]) -> tuple[list[str], list[str]]:
     )
 
 
-def script_text(repairs: Iterable[Repair], title: str) -> str:
-    """One script for psql that runs as it is; empty when there is nothing to repair."""
+def script_text(repairs: Iterable[Repair], title: str, alias: str) -> str:
+    """One script for psql, on the database ``alias``, that runs as it is; empty when there is nothing to repair."""
     inside, outside = script(repairs)
     if not inside and not outside:
         return ""
-    lines = [f"-- {title}", RUN_WITH]
+    lines = [f"-- {title}", RUN_WITH.format(alias)]
     if any(statement.startswith("--") for statement in inside):
         lines.append(
             "-- What would lose rows is a comment: take the dashes off what you want of it."

@@ -18,6 +18,7 @@ from typing import Any
 
 from fltr_project.words import counted
 
+from .describe import MOMENTS
 from .facts import (
     Check,
     Column,
@@ -243,11 +244,11 @@ def _trigger_missing(want: Trigger, have: None) -> Verdict:
 
 def _trigger_enabled(want: Trigger, have: Trigger) -> Verdict:
     if have.enabled == "disabled":
-        return Verdict(Severity.ERROR, f"{_trigger_missing(want, None).meaning}")
+        return _trigger_missing(want, None)
+    runs, should = MOMENTS[have.enabled], MOMENTS[want.enabled]
     return Verdict(
         Severity.ERROR,
-        f"It runs {have.enabled.removeprefix('on ')}: for ordinary sessions or for replication "
-        f"it does not do what the contract says on {want.table}.",
+        f"On writes to {want.table} it runs {runs}; the contract has it run {should}.",
     )
 
 
@@ -375,9 +376,18 @@ RULES: dict[tuple[type[Fact], str], Judge] = {
     (Key, "deferrable"): warning(
         "Duplicates are refused at another moment, and ON CONFLICT cannot use a deferrable key."
     ),
-    (Check, "missing"): error("Values that the contract refuses can be written to {fact.table}."),
-    (Check, "extra"): error("Rows of {fact.table} that the contract accepts are refused."),
-    (Check, "expression"): error("{fact.table} accepts and refuses other rows than it should."),
+    (Check, "missing"): error(
+        "Values that the contract refuses can be written to {fact.table}, unless another check "
+        "refuses them."
+    ),
+    (Check, "extra"): error(
+        "It may refuse rows of {fact.table} that the contract accepts: it could not be shown to say "
+        "what a check of the contract says."
+    ),
+    (Check, "expression"): error(
+        "{fact.table} may accept or refuse other rows than it should: the two conditions could not "
+        "be shown to say the same."
+    ),
     (Check, "valid"): error("Rows of {fact.table} that break it from before may be there."),
     (Check, "enforced"): error("Values that the contract refuses can be written to {fact.table}."),
     (Check, "no_inherit"): error("Tables that inherit from {fact.table} do not have it."),

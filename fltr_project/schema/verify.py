@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fltr_project.postgres.target import Target
+from fltr_project.words import counted
 
 from . import ignore
 from .compare import Difference, Finding, Severity, counts, differences
@@ -42,6 +43,8 @@ class Verified:
     checked: dict[str, int]
     entries: tuple[Entry, ...]
     ignored: tuple[ignore.Ignored, ...] = ()
+    # Migrations that are not applied, where others are (schema.pending).
+    pending: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Severity | None:
@@ -52,6 +55,15 @@ class Verified:
     def wrong(self) -> tuple[Entry, ...]:
         """What has an effect, and so may want a repair."""
         return tuple(each for each in self.entries if each.finding.severity is not Severity.NOTE)
+
+    @property
+    def migrate_first(self) -> str | None:
+        """What comes before any repair, which would make by hand what migrations make."""
+        if not self.pending:
+            return None
+        verb = "is" if len(self.pending) == 1 else "are"
+        number = counted(len(self.pending), "migrations")
+        return f"{number} {verb} not applied: manage.py migrate --database {self.target.alias}"
 
     def fails(self, strict: bool) -> bool:
         """Whether this is exit code 1."""

@@ -125,3 +125,53 @@ def test_a_schema_public_that_was_made_again_gives_nobody_usage(shared: Shared) 
     assert [(finding.object, finding.found) for finding in grants] == [
         ("grants on schema public to PUBLIC", "REVOKE USAGE")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meanings"),
+    [
+        (
+            "teams_credits_check",
+            [
+                "teams may accept or refuse other rows than it should: the two conditions could not "
+                "be shown to say the same."
+            ],
+        ),
+        (
+            "other",
+            [
+                "It may refuse rows of teams that the contract accepts: it could not be shown to say "
+                "what a check of the contract says.",
+                "Values that the contract refuses can be written to teams, unless another check "
+                "refuses them.",
+            ],
+        ),
+    ],
+)
+def test_it_claims_no_more_of_a_check_than_it_can_show(
+    shared: Shared, name: str, meanings: list[str]
+) -> None:
+    """The condition of the contract, in words that are too far from it."""
+    sql = (
+        "ALTER TABLE teams DROP CONSTRAINT teams_credits_check,"
+        f"ADD CONSTRAINT {name} CHECK (credits + 0 >= 0)"
+    )
+    with after(shared, "auth", sql) as findings:
+        assert [finding.meaning for finding in findings] == meanings
+
+
+def test_it_says_when_a_trigger_runs(shared: Shared) -> None:
+    change = "ALTER TABLE users {} TRIGGER users_open_credit_account"
+    runs = "On writes to users it runs {}; the contract has it run in ordinary sessions only."
+    for word, found, meaning in (
+        ("DISABLE", "disabled", "Users who sign up by another client than Django get no credits."),
+        ("ENABLE ALWAYS", "enabled always", runs.format("in all sessions")),
+        (
+            "ENABLE REPLICA",
+            "enabled on replicas only",
+            runs.format("only where replication applies changes"),
+        ),
+    ):
+        with after(shared, "auth", change.format(word)) as (finding,):
+            assert (finding.expected, finding.found) == ("enabled", found)
+            assert finding.meaning == meaning

@@ -119,7 +119,7 @@ def test_no_script_drops_a_table_or_a_column(fresh: Fresh) -> None:
         drift = differences(contract.load(case.alias), found)
         every = [repair(each, contract.load(case.alias), found) for each in drift]
         connection.execute("ROLLBACK")
-        text = script_text(every, case.name)
+        text = script_text(every, case.name, case.alias)
         live = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
         assert not re.search(r"DROP (TABLE|COLUMN)|TRUNCATE|DELETE FROM|CASCADE;", live), live
         assert re.search(r"^-- SELECT ", text, re.MULTILINE), text

@@ -67,8 +67,10 @@ def test_json_is_as_documented_and_the_same_in_every_run(databases: Databases, r
 
 def test_warnings_fail_only_when_strict(databases: Databases, run: Run) -> None:
     databases.execute("auth", "CREATE VIEW v AS SELECT 1 AS one")
-    assert run("verify_schema").code == 0
-    assert run("verify_schema", "--strict").code == 1
+    lenient, strict = run("verify_schema"), run("verify_schema", "--strict")
+    assert (lenient.code, lenient.out[:3]) == (0, "ok ")
+    assert (strict.code, strict.out[:6]) == (1, "DRIFT ")
+    assert "\nok " in strict.out
     databases.execute("auth", "DROP VIEW v; ALTER INDEX teams_owner_id_idx RENAME TO t")
     noted = run("verify_schema", "--strict")
     assert noted.code == 0
@@ -154,6 +156,7 @@ def test_the_script_runs_as_it_is(databases: Databases, run: Run) -> None:
     databases.execute("auth", DRIFT + "; ALTER TABLE users DROP COLUMN image")
     script = run("verify_schema", "--database", "auth", "--sql")
     assert script.code == 1
+    assert "manage.py postgres psql --database auth -- " in script.out.splitlines()[1]
     with databases.connect("auth") as connection:
         inside, outside = script.out.split("COMMIT;")
         connection.execute(inside + "COMMIT;")
@@ -175,8 +178,14 @@ def test_apply_repairs_and_verifies_again(databases: Databases, run: Run) -> Non
 
 
 def test_apply_asks_as_a_nuke_does(databases: Databases, run: Run) -> None:
-    databases.mark("auth", "production")
     databases.execute("auth", "DROP INDEX sessions_user_id_idx")
+    databases.execute("auth", "INSERT INTO users (name, email) VALUES ('a', 'a')")
+    unmarked = run("verify_schema", "--apply", "--no-input")
+    assert unmarked.code == 3
+    assert " is not marked as anything and holds " in unmarked.err
+    databases.mark("auth", "production")
+    marked = run("verify_schema", "--apply", "--no-input")
+    assert " is marked production, so --no-input alone does not change it. Add --conf" in marked.err
     for arguments in ([], ["--no-input"], ["--no-input", "--confirm", "elsewhere"]):
         outcome = run("verify_schema", "--apply", *arguments)
         assert outcome.code == 3, outcome

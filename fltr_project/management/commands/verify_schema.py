@@ -27,6 +27,7 @@ from fltr_project.schema import contract, data, guards, ignore
 from fltr_project.schema.apply import apply
 from fltr_project.schema.catalog import read, read_from
 from fltr_project.schema.facts import Catalog
+from fltr_project.schema.pending import with_pending
 from fltr_project.schema.plan import Plan
 from fltr_project.schema.plan import plan as read_plan
 from fltr_project.schema.repair import Repair, script_text
@@ -126,6 +127,8 @@ class Command(SchemaCommand):
                 return
             ignores = self._ignores(ignore_file)
             results = self._verify(targets, connections, against, ignores, options["data"])
+            if options["sql"] or options["apply"]:
+                _require_migrated(results)
             if options["apply"]:
                 self._apply(results, options)
                 results = self._verify(targets, connections, against, ignores, options["data"])
@@ -168,24 +171,21 @@ class Command(SchemaCommand):
             alias = target.alias
             expected = _read_against(against, alias) if against else contract.load(alias)
             rows = data.check(alias, catalogs[alias], reachable, catalogs) if with_data else []
-            results.append(
-                verify(target, expected, catalogs[alias], _elsewhere(alias), ignores, rows)
-            )
+            result = verify(target, expected, catalogs[alias], _elsewhere(alias), ignores, rows)
+            results.append(with_pending(result, connections[alias]))
         return results
 
     def _report(self, results: Sequence[Verified], strict: bool, exit_code: int) -> None:
         if self.format == "json":
             self.print_json({**self.outcome(exit_code), "databases": reports.databases(results)})
         elif self.format == "text":
-            self.say(reports.text(results, self.style, self.verbosity))
+            self.say(reports.text(results, strict, self.style, self.verbosity))
         else:
             self.stdout.write(reports.RENDERERS[self.format](results, strict))
 
     def _print_scripts(self, results: Sequence[Verified]) -> None:
         scripts = [
-            (result.target.database, text)
-            for result in results
-            if (text := script_text(_repairs(result), f"Repairs {result.target}"))
+            (result.target.database, text) for result in results if (text := _script(result))
         ]
         if not scripts:
             self.stdout.write("-- Nothing to repair.")
@@ -204,7 +204,7 @@ class Command(SchemaCommand):
             contract.require_built(result.target)
         plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
         for result in concerned:
-            self.say(script_text(_repairs(result), f"Repairs {result.target}"))
+            self.say(_script(result))
         self._obtain_consent(plans, options)
         for result in concerned:
             count = apply(result.target, _repairs(result))
@@ -220,9 +220,8 @@ class Command(SchemaCommand):
             if not options["interactive"]:
                 if guards.is_protected(plan):
                     raise Refused(
-                        f"Guard 'environment': {target} is marked {target.environment} or holds "
-                        "rows and is not marked, so --no-input alone does not change it. Add "
-                        f"--confirm {target.database}."
+                        f"Guard 'environment': {target} {guards.why_protected(plan)}, so --no-input "
+                        f"alone does not change it. Add --confirm {target.database}."
                     )
             elif not sys.stdin.isatty():
                 raise Refused(
@@ -260,9 +259,24 @@ class Command(SchemaCommand):
             self.say(f"Wrote {path}.")
 
 
+def _require_migrated(results: Sequence[Verified]) -> None:
+    """Raise CannotRun where migrations are about to make what the repair would make by hand."""
+    for result in results:
+        if result.pending:
+            raise CannotRun(
+                f"{result.target} lacks {counted(len(result.pending), 'migrations')}, and a repair "
+                "would make by hand what they make: run "
+                f"`manage.py migrate --database {result.target.alias}` first."
+            )
+
+
 def _repairs(result: Verified) -> list[Repair]:
     """Of what is wrong; what has no effect needs no repair."""
     return [entry.repair for entry in result.wrong if entry.repair.statements]
+
+
+def _script(result: Verified) -> str:
+    return script_text(_repairs(result), f"Repairs {result.target}", result.target.alias)
 
 
 def _elsewhere(alias: str) -> dict[str, str]:
