@@ -18,8 +18,8 @@ from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
 ROOT = Path(__file__).resolve().parent.parent
 
 
-# What facts of the ledger were measured with; initdb's own sizes suit a small machine, on which the
-# tables of a benchmark soon leave the memory and every minute has a checkpoint.
+# As on a server for work: with initdb's own sizes the tables of a benchmark soon leave the memory,
+# and every minute has a checkpoint.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 
 
