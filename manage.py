@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
@@ -11,10 +12,12 @@ import traceback
 def main() -> None:
     try:
         run()
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted.\n")
-        # 128 and the number of SIGINT, as shells have it.
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        # A command that cleans up after another signal names that one.
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        sys.stderr.write("Interrupted.\n" if number == signal.SIGINT else "Ended.\n")
+        # 128 and the number of the signal, as shells have it.
+        sys.exit(128 + number)
 
 
 def run() -> None:

@@ -4,10 +4,11 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from fltr_project.inspection import InspectionAdmin
 
+from .api_keys import masked
 from .models import (
     Account,
     ApiKeyCredits,
@@ -60,6 +61,12 @@ class CreditTransactionAdmin(InspectionAdmin):
     search_fields = ("id", "user__email", "user__id", "resource_id")
     # Ids are time-ordered, and the primary key is the index that every database has.
     ordering = ("-id",)
+    exclude = ("api_key_id",)
+    readonly_fields = ("masked_key",)
+
+    @admin.display(description="API key")
+    def masked_key(self, entry: CreditTransaction) -> str | None:
+        return None if entry.api_key_id is None else masked(entry.api_key_id)
 
 
 @admin.register(Team)
@@ -74,16 +81,16 @@ class ApiKeyCreditsAdmin(InspectionAdmin):
     list_display = ("masked_key", "user", "team", "credits", "daily_limit", "monthly_limit")
     list_select_related = ("user", "team")
     search_fields = ("user__email", "user__id")
-    # The primary key is the secret, and would stand in the page's address.
     list_display_links = None
 
-    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        # The primary key is the secret, and would stand in the page's address.
         raise PermissionDenied
 
     @admin.display(description="API key")
     def masked_key(self, key: ApiKeyCredits) -> str:
         # The whole key would let its reader spend.
-        return f"{key.api_key[:4]}…" if len(key.api_key) > 12 else "…"
+        return masked(key.api_key)
 
 
 @admin.register(Subscription)

@@ -137,9 +137,17 @@ class OperationUsage:
 
 @dataclass(frozen=True, slots=True)
 class UsageSummary:
-    """What a user spent in a span of time, from whatever balance; amounts positive, in credits."""
+    """What a user spent in a span of time, from whatever balance; amounts in credits.
+
+    ``granted + refunded - spent - lapsed + corrected`` is what the balances changed by.
+    """
 
     spent: int
     refunded: int
+    # Bought or given, what lapsed of it included; corrections are no grants.
     granted: int
+    # What did not fit below a renewal's limit.
+    lapsed: int
+    # By ``reconcile_credits --repair``, negative where it took credits; all others are positive.
+    corrected: int
     operations: tuple[OperationUsage, ...]

@@ -61,6 +61,8 @@ __all__ = [
 
 # user_credits.credits is a PostgreSQL integer.
 LARGEST = 2**31 - 1
+# Operations of rows that no use of credits has written: the functions refund none of them.
+LAPSE, CORRECTION = "rollover", "reconcile"
 
 GrantType = Literal["purchase", "bonus"]
 
@@ -338,19 +340,31 @@ def usage_summary(
 ) -> UsageSummary:
     """What the user spent from ``since`` up to, not including, ``until`` (aware datetimes).
 
-    Read-only, one round trip. The most expensive operation comes first.
+    Read-only, one round trip. The most expensive operation comes first. What lapsed at a renewal and
+    what was corrected is not spent and no operation: it stands in ``lapsed`` and ``corrected``.
     """
     with connections[using].cursor() as cursor:
         cursor.execute(
-            "SELECT type, operation, count(*), sum(abs(amount))::bigint"
+            "SELECT type, operation, count(*), sum(amount)::bigint"
             " FROM public.credit_transactions"
             " WHERE user_id = %s AND created_at >= %s AND created_at < %s"
             " GROUP BY type, operation ORDER BY type, operation",
             (user_id, _utc(since, "-infinity"), _utc(until, "infinity")),
         )
         rows = cursor.fetchall()
-    used = {operation: (count, total) for kind, operation, count, total in rows if kind == "usage"}
-    back = {operation: total for kind, operation, _, total in rows if kind == "refund"}
+    used, back = {}, {}
+    granted = lapsed = corrected = 0
+    for kind, operation, count, total in rows:
+        if kind == "usage" and operation == LAPSE:
+            lapsed -= total
+        elif kind in {"usage", "bonus"} and operation == CORRECTION:
+            corrected += total
+        elif kind == "usage":
+            used[operation] = count, -total
+        elif kind == "refund":
+            back[operation] = total
+        else:
+            granted += total
     operations = [
         OperationUsage(operation, *used.get(operation, (0, 0)), back.get(operation, 0))
         for operation in used | back
@@ -358,7 +372,9 @@ def usage_summary(
     return UsageSummary(
         spent=sum(total for _, total in used.values()),
         refunded=sum(back.values()),
-        granted=sum(total for kind, _, _, total in rows if kind in {"purchase", "bonus"}),
+        granted=granted,
+        lapsed=lapsed,
+        corrected=corrected,
         operations=tuple(sorted(operations, key=lambda each: each.spent, reverse=True)),
     )
 

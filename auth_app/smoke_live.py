@@ -77,9 +77,9 @@ class Live:
     def value(self, statement: str, *parameters: Any) -> Any:
         return self.execute(statement, *parameters)[0][0]
 
-    def user(self, credits_: int = 0) -> str:
+    def user(self, credits_: int = 0, address: str | None = None) -> str:
         """A user with an account of so many credits, whether or not the sign-up trigger works."""
-        user_id = raw_user(self)
+        user_id = raw_user(self, address)
         self.execute(
             "SELECT public.open_credit_account(%s)"
             " WHERE NOT EXISTS (SELECT FROM public.user_credits WHERE user_id = %s)",
@@ -111,11 +111,12 @@ class Live:
         return key
 
 
-def raw_user(live: Live) -> str:
+def raw_user(live: Live, address: str | None = None) -> str:
     """A user as a foreign client makes one: the two columns that have no default."""
     return str(
         live.value(
-            "INSERT INTO public.users (name, email) VALUES (%s, %s) RETURNING id", MARK, email()
+            "INSERT INTO public.users (name, email) VALUES (%s, %s) RETURNING id",
+            *(MARK, address or email()),
         )
     )
 

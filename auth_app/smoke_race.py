@@ -1,14 +1,16 @@
 """N clients drain one account at once: the one proof that has to commit.
 
-Its users are marked and removed at the end, whatever happens; those of a run that was killed are
-removed by the next one.
+Its user is marked and removed at the end, after an interrupt too. That of a run that was killed is
+removed by the next one, unless others are running.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
@@ -22,12 +24,12 @@ from fltr_project.words import counted
 from . import credits as ledger
 from .smoke import Check
 from .smoke_checks import percentiles
-from .smoke_live import EMAIL, MARK, Live, Wrong, expect
+from .smoke_live import EMAIL, MARK, Live, Wrong, email, expect
 
 # Credits in the account for each client, and how often each client tries: a quarter is refused.
 CREDITS_EACH, TRIES = 15, 20
-# Users of a run that was killed are removed once no run can still be using them.
-LEFT_OVER = "1 hour"
+# An arbitrary key of the advisory lock that every race holds; it is per database.
+RACE_KEY = 0x72616365
 
 
 def require_room(target: Target, clients: int) -> None:
@@ -55,32 +57,51 @@ def require_room(target: Target, clients: int) -> None:
 def drain(clients: int, using: str = "auth") -> Check:
     """Let ``clients`` threads, each with a connection, spend one account to exactly zero.
 
-    Commits, and removes its users again. Raises django.db.Error when it cannot connect that often
+    Commits, and removes its user again. Raises django.db.Error when it cannot connect that often
     or cannot clean up.
     """
     start = time.perf_counter()
-    with connections[using].cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM public.users WHERE email LIKE %s"
-            " AND created_at < timezone('utc', now()) - %s::interval",
-            [EMAIL.replace("_", r"\_"), LEFT_OVER],
-        )
-        left_over = cursor.rowcount
-    live = Live(using, Catalog(()), 0)
-    with transaction.atomic(using=using):
-        user_id = live.user(clients * CREDITS_EACH)
     ok = False
-    try:
-        detail = _drain(user_id, clients, using)
-        ok = True
-    except Wrong as wrong:
-        detail = str(wrong)
-    finally:
-        _remove(user_id, using)
+    with _user(clients * CREDITS_EACH, using) as (user_id, left_over):
+        try:
+            detail = _drain(user_id, clients, using)
+            ok = True
+        except Wrong as wrong:
+            detail = str(wrong)
     if left_over:
-        detail += f"; removed {counted(left_over, 'users')} of a run that was killed"
+        detail += f"; removed {counted(left_over, 'users')} left by killed runs"
     name = "1 client alone" if clients == 1 else f"{clients} clients at once"
     return Check(name, ok, detail, round((time.perf_counter() - start) * 1000))
+
+
+@contextmanager
+def _user(credits_: int, using: str) -> Iterator[tuple[str, int]]:
+    """A committed user for the block, and how many users of killed runs were removed before it.
+
+    A race shares the lock of RACE_KEY from before its user is committed until it removes it, and
+    users are removed only by a transaction that has that lock alone: no running race loses its own.
+    The lock is the session's, which the server ends when its client was killed.
+    """
+    # Known beforehand: an interrupt of the commit does not tell whether there is a user.
+    address = email()
+    try:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
+            left_over = 0
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [RACE_KEY])
+            if cursor.fetchone()[0]:
+                cursor.execute(
+                    "DELETE FROM public.users WHERE email LIKE %s", [EMAIL.replace("_", r"\_")]
+                )
+                left_over = cursor.rowcount
+            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [RACE_KEY])
+            user_id = Live(using, Catalog(()), 0).user(credits_, address)
+        yield user_id, left_over
+    finally:
+        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+            locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
+            cursor.execute("DELETE FROM public.users WHERE email = %s", [address])
+            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [RACE_KEY])
 
 
 def _drain(user_id: str, clients: int, using: str) -> str:
@@ -90,7 +111,7 @@ def _drain(user_id: str, clients: int, using: str) -> str:
         try:
             results = list(pool.map(lambda _: _spend(user_id, ready, using), range(clients)))
         except BaseException:
-            # Ctrl-C while they are being started: those who wait for the others would wait for ever.
+            # Ctrl-C: those who wait for the others would wait for ever, and those who spend stop.
             ready.abort()
             raise
     done = sum(done for done, _, _ in results)
@@ -128,6 +149,8 @@ def _spend(user_id: str, ready: threading.Barrier, using: str) -> tuple[int, int
             # Another client could not connect, and says so.
             return 0, 0, []
         for _ in range(TRIES):
+            if ready.broken:
+                break
             start = time.perf_counter()
             try:
                 ledger.consume(user_id, 1, operation=f"{MARK} race", using=using)
@@ -138,9 +161,3 @@ def _spend(user_id: str, ready: threading.Barrier, using: str) -> tuple[int, int
         return done, refused, times
     finally:
         connections[using].close()
-
-
-def _remove(user_id: str, using: str) -> None:
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-        cursor.execute("DELETE FROM public.users WHERE id = %s", [user_id])

@@ -131,6 +131,59 @@ def test_it_never_shows_what_lets_a_reader_in(staff: Client) -> None:
     )
 
 
+def test_it_never_shows_the_key_of_a_transaction(staff: Client) -> None:
+    key = ApiKeyCreditsFactory.create(api_key="sk_live_0123456789abcdef")
+    granted = ledger.grant(key.user_id, 5, operation="fill", api_key=key.pk)
+    for page in ("changelist", "change", "history"):
+        arguments = [] if page == "changelist" else [granted.id]
+        address = reverse(f"admin:auth_app_credittransaction_{page}", args=arguments)
+        shown = staff.get(address)
+        assert shown.status_code == 200
+        assert key.pk not in shown.content.decode()
+        if page == "change":
+            assert "sk_l…cdef" in shown.content.decode()
+
+
+def test_it_shows_when_a_transaction_was_made(staff: Client) -> None:
+    spent = ledger.consume(UserFactory.create().pk, 1, operation="q")
+    page = staff.get(reverse("admin:auth_app_credittransaction_change", args=[spent.id]))
+    assert "Created at:" in page.content.decode()
+    assert spent.id in page.content.decode()
+
+
+@pytest.mark.parametrize("page", ["change", "delete", "history"])
+@pytest.mark.parametrize("known", [True, False])
+def test_error_the_address_of_an_api_key(staff: Client, page: str, known: bool) -> None:
+    key = ApiKeyCreditsFactory.create().pk if known else "guessed"
+    address = reverse(f"admin:auth_app_apikeycredits_{page}", args=[key])
+    assert staff.get(address).status_code == 403
+    assert staff.post(address).status_code in {403, 405}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "credittransaction/?api_key_id__startswith=sk",
+        "apikeycredits/?api_key__startswith=sk",
+        "apikeycredits/?pk__gt=sk",
+        "user/?apikeycredits__api_key__startswith=sk",
+        "session/?token__startswith=t",
+        "account/?password__startswith=s",
+        "verification/?value__startswith=v",
+    ],
+)
+def test_error_a_filter_by_a_secret(staff: Client, address: str) -> None:
+    assert staff.get(f"/admin/auth_app/{address}").status_code == 400
+
+
+def test_it_filters_by_what_it_offers(staff: Client) -> None:
+    UserFactory.create()
+    for filtered in ("type__exact=bonus", "created_at__gte=2020-01-01 00:00:00%2B00:00"):
+        page = staff.get(f"/admin/auth_app/credittransaction/?{filtered}")
+        assert page.status_code == 200
+        assert "1 credit transaction" in page.content.decode()
+
+
 def test_it_lists_without_a_query_per_row(
     staff: Client, django_assert_max_num_queries: object
 ) -> None:

@@ -415,6 +415,8 @@ def test_usage_is_summed_by_operation(alice: str) -> None:
         spent=12,
         refunded=2,
         granted=180,
+        lapsed=0,
+        corrected=0,
         operations=(ledger.OperationUsage("b", 1, 7, 2), ledger.OperationUsage("a", 1, 5, 0)),
     )
     now = dt.datetime.now(dt.timezone(dt.timedelta(hours=9)))

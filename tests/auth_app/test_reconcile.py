@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_drift_is_listed_and_repaired_by_rows(
         "drift user 'u': balance 104, ledger 97, difference +7",
         "drift user 'v': balance 0, ledger 100, difference -100",
         "drift team 't': balance 9, ledger 10, difference -1",
-        "drift API key of user 'u': balance 11, ledger 10, difference +1",
+        "drift API key … of user 'u': balance 11, ledger 10, difference +1",
         "0 of 4 balances agree with their ledgers.",
         "Write the correcting rows with `manage.py reconcile_credits --repair`.",
     ]
@@ -118,7 +119,40 @@ def test_json_says_it_all_and_no_key(filled: Databases, run: Callable[..., Outco
     jsonschema.validate(document, _schema("reconcile_credits"))
     assert (outcome.code, document["exit_code"], document["verdict"]) == (1, 1, "drift")
     assert [each["difference"] for each in document["drifts"]] == [7, -100, -1, 1]
+    assert document["drifts"][-1]["account"] == "…"
     assert "secret-key" not in outcome.out
+
+
+@pytest.mark.parametrize("option", [[], ["--format", "json"]])
+def test_two_keys_of_one_user_are_told_apart(
+    filled: Databases, run: Callable[..., Outcome], option: list[str]
+) -> None:
+    for key in ("sk_live_0123456789abcdef", "sk_live_0123456789abcde0"):
+        filled.execute(
+            "auth",
+            "INSERT INTO public.api_key_credits (api_key, user_id, credits) VALUES (%s, 'u', 5)",
+            key,
+        )
+    out = run("reconcile_credits", *option).out.replace(r"\u2026", "…")
+    assert re.findall(r'sk_l[^ "]*', out) == ["sk_l…cde0", "sk_l…cdef"]
+
+
+def test_json_says_whether_anything_was_repaired(
+    filled: Databases, run: Callable[..., Outcome]
+) -> None:
+    def repaired(*options: str) -> bool:
+        outcome = run("reconcile_credits", "--format", "json", *options)
+        return bool(json.loads(outcome.out)["repaired"])
+
+    assert repaired("--repair") is False
+    drift(filled)
+    assert repaired() is False
+    assert repaired("--repair") is True
+    assert repaired("--repair") is False
+    filled.execute("auth", "INSERT INTO public.teams (name, credits) VALUES ('Orphan', 5)")
+    assert repaired("--repair") is False
+    filled.execute("auth", "DELETE FROM public.user_credits WHERE user_id = 'v'")
+    assert repaired("--repair") is True
 
 
 @pytest.mark.parametrize("option", [[], ["--repair"]])

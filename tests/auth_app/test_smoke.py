@@ -90,20 +90,6 @@ def test_a_failing_check_fails_the_command(
     assert "1 balance drifting from the ledger" in outcome.out
 
 
-def test_users_of_a_killed_race_are_removed_by_the_next(lived_in: Databases) -> None:
-    lived_in.execute(
-        "auth",
-        "INSERT INTO public.users (id, name, email, created_at) VALUES"
-        " ('old', 'smoke_credits', 'smoke_credits-1@example.invalid', now() - interval '2 hours'),"
-        " ('new', 'smoke_credits', 'smoke_credits-2@example.invalid', now()),"
-        " ('real', 'smoke_credits', 'smokeXcredits-3@example.invalid', now() - interval '1 day')",
-    )
-    assert smoke_race.drain(2).detail.endswith("; removed 1 user of a run that was killed")
-    assert lived_in.execute(
-        "auth", "SELECT id FROM public.users WHERE name = 'smoke_credits' ORDER BY id"
-    ) == [("new",), ("real",)]
-
-
 def test_one_client_alone_drains_an_account(
     databases: Databases, run: Callable[..., Outcome]
 ) -> None:

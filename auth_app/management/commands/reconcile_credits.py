@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from auth_app import reconcile
+from auth_app.api_keys import masked
 from fltr_project.management.base import SchemaCommand, target_json
 from fltr_project.postgres.target import connect, identify
 from fltr_project.schema import contract
 
-WORDS = {"user": "user", "team": "team", "api_key": "API key of user"}
+WORDS = {"user": "user", "team": "team", "api_key": "API key"}
 
 
 class Command(SchemaCommand):
@@ -57,7 +58,7 @@ class Command(SchemaCommand):
                     "database": target_json(target),
                     "accounts": accounts,
                     "users_without_account": unopened,
-                    "repaired": repair,
+                    "repaired": repair and (bool(unopened) or len(left) < len(found)),
                     "drifts": [_json(drift) for drift in found],
                 }
             )
@@ -76,10 +77,12 @@ class Command(SchemaCommand):
 
 
 def _sentence(drift: reconcile.Drift, repair: bool) -> str:
-    # The key of a pool may be a secret; its user is not.
-    account = drift.owner if drift.payer == "api_key" else drift.account
+    account = repr(drift.account)
+    if drift.payer == "api_key":
+        # Short keys look alike; whose they are helps to find them.
+        account = f"{masked(drift.account)} of user {drift.owner!r}"
     text = (
-        f"{WORDS[drift.payer]} {account!r}: balance {drift.balance}, ledger {drift.ledger}, "
+        f"{WORDS[drift.payer]} {account}: balance {drift.balance}, ledger {drift.ledger}, "
         f"difference {drift.difference:+d}"
     )
     if drift.repaired_by is not None:
@@ -92,5 +95,5 @@ def _sentence(drift: reconcile.Drift, repair: bool) -> str:
 
 
 def _json(drift: reconcile.Drift) -> dict[str, Any]:
-    account = drift.account if drift.payer != "api_key" else f"{drift.account[:8]}..."
+    account = masked(drift.account) if drift.payer == "api_key" else drift.account
     return {**asdict(drift), "account": account, "difference": drift.difference}

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import signal
 import time
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -34,7 +37,8 @@ class Command(SchemaCommand):
             type=_clients,
             metavar="N",
             help="also let N clients (1 or more) spend one account at once, each over a connection "
-            "of its own; that commits, with a marked user whom it removes again",
+            "of its own; that commits, with a marked user whom it removes again, and so it does "
+            "with those that killed runs left",
         )
 
     def handle(self, concurrency: int | None, **options: Any) -> None:
@@ -46,7 +50,8 @@ class Command(SchemaCommand):
         result = smoke.run("auth", CONSUMES)
         checks, unchecked = list(result.checks), list(result.unchecked)
         if concurrency:
-            checks.append(smoke_race.drain(concurrency))
+            with _ended_as_interrupted():
+                checks.append(smoke_race.drain(concurrency))
         else:
             unchecked.append(
                 "clients at once: that has to commit; add --concurrency N to let N of them race"
@@ -79,6 +84,22 @@ class Command(SchemaCommand):
             )
             self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
         self.exit_with(exit_code)
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that it cleans up. In the main thread only."""
+
+    def end(number: int, _: object) -> None:
+        # `timeout` may send it twice, and the second must not end the cleaning.
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _clients(text: str) -> int:
