@@ -59,12 +59,24 @@ WAYS = {
     # With Django's own settings.
     "select for update": (False, "for_update"),
 }
-# (users, clients, at least so much of the floor, at least so much of "select for update")
-CELLS = [
-    (USERS, 1, {"consume": 0.65, "consume_many of 1,000": 5.0}, 3),
-    (USERS, CLIENTS, {"consume": 0.75, "consume_many of 1,000": 5.0}, 8),
-    (1, 1, {"consume": 0.65, "consume_many of 1,000": 10.0}, 3),
-    (1, CLIENTS, {"consume": 0.65, "consume_many of 1,000": 10.0}, 0),
+BATCH, ONE_ACCOUNT = "consume_many of 1,000", "floor on one account"
+# (users, clients, at least so much of the floor, (way, other way, at least so much of that))
+CELLS: list[tuple[int, int, dict[str, float], list[tuple[str, str, float]]]] = [
+    # A batch on many accounts is what relieves a busy one, so that is what it is measured by.
+    (
+        USERS,
+        1,
+        {"consume": 0.65},
+        [("consume", "select for update", 3), (BATCH, ONE_ACCOUNT, 5)],
+    ),
+    (
+        USERS,
+        CLIENTS,
+        {"consume": 0.75},
+        [("consume", "select for update", 8), (BATCH, ONE_ACCOUNT, 5)],
+    ),
+    (1, 1, {"consume": 0.65, BATCH: 10}, [("consume", "select for update", 3)]),
+    (1, CLIENTS, {"consume": 0.65, BATCH: 10}, []),
 ]
 
 
@@ -156,22 +168,23 @@ def consumes(
         for prepared in (True, False)
     }
     try:
-        for users, number, bars, over in CELLS:
-            names = ["floor", *WAYS]
+        for users, number, bars, others in CELLS:
+            names = ["floor", *([ONE_ACCOUNT] if users > 1 else []), *WAYS]
             rates: dict[str, list[float]] = {name: [] for name in names}
             for round_ in range(rounds):
                 for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-                    if name == "floor":
-                        rates[name].append(pgbench(server, FLOOR, users, number, seconds))
+                    if name not in WAYS:
+                        among = 1 if name == ONE_ACCOUNT else users
+                        rates[name].append(pgbench(server, FLOOR, among, number, seconds))
                     else:
                         prepared, way = WAYS[name]
                         rates[name].append(pools[prepared].rate(way, users, number, seconds))
             where = "one account" if users == 1 else f"{users:,} accounts"
             print(f"\n{where}, {number} client{'s' if number > 1 else ''}")
             _print(rates, "floor", bars)
-            ratio = _ratio(rates["consume"], rates["select for update"])
-            bar = f"  at least {over}" if over else ""
-            print(f"  {'consume / for update':<24} {ratio:>19.2f}{bar}", flush=True)
+            for way, other, least in others:
+                ratio = _ratio(rates[way], rates[other])
+                print(f"  {way} / {other}: {ratio:.2f}  at least {least}", flush=True)
     finally:
         for pool in pools.values():
             pool.close()
