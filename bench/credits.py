@@ -9,7 +9,9 @@ run one after the other in each round, in turn first; a ratio is the median of t
 Client and server share this machine's processors. The Python clients are threads of one process for
 each processor, as a web server runs them; ``--processes 8`` gives each of eight its own. How long the
 disk takes to flush the log decides how much of a consume is waiting: it is printed, and ``--flush``
-adds to it (commit_delay), to measure on a fast disk or in memory as on a slower one.
+adds to it (commit_delay), to measure on a fast disk or in memory as on a slower one. A virtual disk
+may take processor time as well, which the clients and the server then lack; memory with ``--flush``
+does not.
 
 How the clients' Python was built decides the rest: one compiled without profile-guided optimization,
 as pyenv does by default, takes twice as long for the same lines as Debian's. ``--python`` is another one
