@@ -32,10 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Errors that say what the user did wrong; the work was done, so it stays paid.
 USER_ERRORS: tuple[type[Exception], ...] = (ValidationError, PermissionDenied, Http404)
-
-
-# Of a refund for work that failed.
-WHY = {"reason": "system error"}
+# The metadata of a refund for work that failed, by which a repeat knows it.
+FAILED_WORK = {"reason": "system error"}
 RUN_LATER = (
     inspect.iscoroutinefunction,
     inspect.isgeneratorfunction,
@@ -134,7 +132,7 @@ def charged[**P, R](
 def _given_back_by(entry: ledger.Entry, using: str) -> str | None:
     """The id of the refund by ``_give_back``, if there was one: somebody else's is no failed attempt."""
     refunds = CreditTransaction.objects.using(using).filter(
-        refund_of=entry.id, transaction_metadata=WHY
+        refund_of=entry.id, transaction_metadata=FAILED_WORK
     )
     return refunds.values_list("id", flat=True).first()
 
@@ -142,7 +140,7 @@ def _given_back_by(entry: ledger.Entry, using: str) -> str | None:
 def _give_back(entry: ledger.Entry, using: str) -> None:
     """Refund what is left of the charge; the error that led here matters more than one of ours."""
     try:
-        ledger.refund(entry.id, using=using, metadata=WHY)
+        ledger.refund(entry.id, using=using, metadata=FAILED_WORK)
     except ledger.NothingToRefund:
         # The block has refunded it itself.
         return

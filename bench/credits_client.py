@@ -1,7 +1,7 @@
 """A process with clients of bench/credits.py: runs the ways it is told on standard input, and counts.
 
-It says when it is ready. Each line is ``WAY USERS SECONDS CLIENTS``: so many threads at once, each with its own connection. The
-answer is the credits that they spent in a second together.
+It says when it is ready. Each line is ``WAY USERS SECONDS CLIENTS``: so many threads at once, each
+with its own connection. The answer is the credits that they spent in a second together.
 """
 
 from __future__ import annotations
