@@ -1,51 +1,69 @@
 # Two commands are enough: `make clean-slate` and `make test`. Both set themselves up.
 .DEFAULT_GOAL := help
-.PHONY: help setup clean-slate test test-15 test-16 test-17 test-clients lint types check serve lock clean
+.PHONY: help setup clean-slate test test-15 test-16 test-17 test-clients lint types squawk check migration serve lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 # Wheels that pip has fetched, so that setting up again needs no network. uv keeps its own.
 WHEELS ?= var/wheels
 LOCK := requirements-dev.lock
+# Processes that share the tests: one a core.
+WORKERS ?= auto
+# What a command's own process warns of is in what it says, where the tests look.
+PYTEST := PYTHONWARNINGS=default $(PYTHON) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 
-help:
-	@echo "make clean-slate   empty, rebuild, verify and prove both databases (embedded unless .env says otherwise)"
-	@echo "make test          run the tests; ARGS='-k name' passes arguments on to pytest"
-	@echo "make test-16       run the tests against PostgreSQL 16, through URLs"
-	@echo "make test-clients  run the real Better Auth and drizzle-kit; needs Node.js 20 or newer"
-	@echo "make check         lint, types and tests, as CI does"
-	@echo "make serve         the admin at http://localhost:8000/admin/"
-	@echo "make lock          pin the dependencies anew, after pyproject.toml has changed (needs uv)"
-	@echo "make clean         remove the virtual environment and the caches; the data in var/ stays"
+help: ## what each target does
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / {printf "make %-24s %s\n", $$1, $$2}' Makefile
 
-clean-slate: setup
+clean-slate: setup ## empty, rebuild, verify and prove both databases (embedded unless .env says otherwise)
 	@$(PYTHON) manage.py clean_slate --no-input $(ARGS)
 
-test: setup
-	@PYTHONDEVMODE=1 $(PYTHON) -m pytest --ignore=tests/clients $(ARGS)
+test: setup ## run the tests; ARGS='-k name' goes to pytest, ARGS='-m "not slow"' takes half the time
+	@$(PYTEST) --ignore=tests/clients $(ARGS)
 
 # 16 is in the wheel; 15 and 17 are found where the distribution's packages put them.
-test-15 test-16 test-17: test-%: setup
-	@PYTHONDEVMODE=1 $(PYTHON) -m tests.on_server $* -- \
-	    $(PYTHON) -m pytest --ignore=tests/clients $(ARGS)
+test-15 test-16 test-17: test-%: setup ## run the tests against that PostgreSQL, through URLs
+	@PYTHONWARNINGS=default $(PYTHON) -m tests.on_server $* -- \
+	    $(PYTHON) -m pytest --numprocesses=$(WORKERS) --dist=worksteal --ignore=tests/clients $(ARGS)
 
-test-clients: setup
-	@PYTHONDEVMODE=1 $(PYTHON) -m pytest tests/clients $(ARGS)
+test-clients: setup ## run the real Better Auth and drizzle-kit; needs Node.js 20 or newer
+	@PYTHONWARNINGS=default $(PYTHON) -m pytest tests/clients $(ARGS)
 
-lint: setup
+lint: setup ## style, and that imports run downward
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports --no-logo
 
-types: setup
+types: setup ## mypy --strict
 	@$(VENV)/bin/mypy .
 
-check: lint types test
+squawk: setup ## read the SQL of the migrations for what locks or breaks (.squawk.toml says what is meant)
+	@rm -rf var/squawk && mkdir -p var/squawk
+	@for file in auth_app/migrations/0*.py data_app/migrations/0*.py; do \
+	    app=$${file%%/*}; name=$$(basename $$file .py); \
+	    database=auth; if [ $$app = data_app ]; then database=fltr; fi; \
+	    $(PYTHON) manage.py sqlmigrate $$app $$name --database $$database > var/squawk/$$app.$$name.sql || exit 1; \
+	done
+	@$(VENV)/bin/squawk var/squawk/*.sql
 
-serve: setup
+check: lint types squawk test ## what must pass, but for the clients and the other servers that CI adds
+
+migration: setup ## write the migrations of changed models and SQL functions, and the contract: NAME=add_holds
+	@test -n "$(NAME)" || { echo "Name it: make migration NAME=add_holds" >&2; exit 2; }
+	@$(PYTHON) manage.py makemigrations auth_app data_app --name $(NAME)
+	@$(PYTHON) -m auth_app.ledger.freeze $(NAME)
+	@$(VENV)/bin/ruff check --quiet --fix auth_app/migrations data_app/migrations
+	@$(VENV)/bin/ruff format --quiet auth_app/migrations data_app/migrations
+	@$(PYTHON) manage.py verify_schema --write-contract
+
+# 8000 is where the FastAPI application is.
+serve: setup ## the admin at http://localhost:8001/admin/
 	@$(PYTHON) manage.py migrate --verbosity 0
-	@$(PYTHON) manage.py runserver
+	@$(PYTHON) manage.py first_staff
+	@echo "The admin is at http://localhost:8001/admin/ (for something to look at: $(PYTHON) manage.py sample_data)"
+	@$(PYTHON) manage.py runserver 8001
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready ## the virtual environment, from the lock file
 
 # uv where it is, else the first Python that is new enough; `.python-version` is only a wish.
 $(VENV)/.ready: $(LOCK)
@@ -73,13 +91,14 @@ $(VENV)/.ready: $(LOCK)
 	fi
 	@touch $@
 
-lock:
+lock: ## pin the dependencies anew, after pyproject.toml has changed (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	    --python-version 3.12 pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	    --python-version 3.12 --extra embedded --group dev pyproject.toml -o requirements-dev.lock
 
-clean:
+clean: ## remove the virtual environment, the caches and the tests' servers; the data in var/ stays
 	@$(VENV)/bin/python manage.py postgres stop 2>/dev/null || true
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf /dev/shm/clean-slate-tests-$$(id -u)-*
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

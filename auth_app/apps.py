@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import Any, TextIO
+from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
-from django.db import connections
 from django.db.models.signals import post_migrate, post_save
 
-from fltr_project.postgres import settings_of_database
+from fltr_project import registry
 from fltr_project.routers import database_of
-from fltr_project.words import counted
 
 
 class AuthAppConfig(AppConfig):
@@ -17,24 +14,30 @@ class AuthAppConfig(AppConfig):
     verbose_name = "People and credits (fltr_auth)"
 
     def ready(self) -> None:
-        from . import signals
+        from . import bonus, signals
 
         post_save.connect(signals.open_credit_account, sender=self.get_model("User"))
-        post_migrate.connect(store_signup_bonus, sender=self)
-
-
-def store_signup_bonus(
-    using: str, verbosity: int = 0, stdout: TextIO | None = None, **kwargs: Any
-) -> None:
-    """Write SIGNUP_BONUS_CREDITS into the database's settings, where the sign-up trigger reads it."""
-    bonus = settings.SIGNUP_BONUS_CREDITS
-    if using != database_of("auth_app") or bonus is None:
-        return
-    connection = connections[using]
-    before = settings_of_database.get(connection, "fltr.signup_bonus_credits")
-    stored = settings_of_database.ensure(connection, "fltr.signup_bonus_credits", str(bonus))
-    if stored and before != str(bonus) and verbosity and stdout:
-        stdout.write(
-            f"  New users get {counted(bonus, 'credits')} from now on (SIGNUP_BONUS_CREDITS); "
-            f"the database said {before or 'nothing'}.\n"
+        post_migrate.connect(bonus.write_configured, sender=self)
+        post_migrate.connect(adopt_drizzle, sender=self)
+        registry.proofs.register(database_of(self.label), "auth_app.smoke.run.run")
+        registry.access.register(database_of(self.label), "auth_app.access.kinds")
+        registry.data_checks.register(database_of(self.label), "auth_app.ledger.data_checks.check")
+        registry.carried.register(database_of(self.label), "auth_app.bonus.carry")
+        registry.carried.register(database_of(self.label), "auth_app.drizzle.record.carry")
+        registry.releases.register(
+            database_of(self.label), "auth_app.drizzle.record.adopt_configured"
         )
+        registry.chosen_numbers.add(bonus.FUNCTION)
+        registry.trigger_losses["users", "users_open_credit_account"] = (
+            "Users who sign up by another client than Django get no credits."
+        )
+
+
+def adopt_drizzle(using: str, **kwargs: Any) -> None:
+    """After a migration: tell Drizzle that the migrations of DRIZZLE_FOLDER are applied."""
+    from django.conf import settings
+
+    if settings.DRIZZLE_FOLDER and using == database_of("auth_app"):
+        from .drizzle import record
+
+        record.after_migrate(using)

@@ -1,4 +1,4 @@
-"""People and money: the tables of ``fltr_auth``, as contract.md lists them.
+"""People and money: the tables of ``fltr_auth``, as the other programs know them.
 
 Other programs insert here directly, so every default, check and delete rule is the database's own.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Right
 from django.db.models.lookups import Exact, LessThan
 
 from fltr_project.fields import (
@@ -41,6 +42,11 @@ class User(Timestamped):
     class Meta:
         db_table = "users"
         constraints = [models.UniqueConstraint(fields=["email"], name="users_email_unique")]
+        # For whoever types the beginning into the admin; the unique index goes by the database's collation.
+        indexes = [
+            Index(fields=["email"], opclasses=["text_pattern_ops"], name="users_email_idx"),
+            Index(fields=["stripe_customer_id"], name="users_stripe_customer_id_idx"),
+        ]
 
     def __str__(self) -> str:
         return self.email
@@ -121,6 +127,13 @@ class Subscription(models.Model):
 
     class Meta:
         db_table = "subscriptions"
+        indexes = [
+            Index(fields=["reference_id"], name="subscriptions_reference_id_idx"),
+            Index(fields=["stripe_customer_id"], name="subscriptions_stripe_customer_id_idx"),
+            Index(
+                fields=["stripe_subscription_id"], name="subscriptions_stripe_subscription_id_idx"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.plan} of {self.reference_id}"
@@ -131,13 +144,19 @@ class Team(Timestamped):
     name = models.TextField()
     credits = models.IntegerField(db_default=0)
     owner = models.ForeignKey(User, models.DB_CASCADE, db_index=False, null=True, blank=True)
+    # Beyond the contract's columns, as on the other accounts: no open hold expires before it, so that
+    # looking for expired ones passes those that were settled long ago. NULL where none was made.
+    holds_expire_from = UtcTimestampField(null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "teams"
         constraints = [
             models.CheckConstraint(condition=Q(credits__gte=0), name="teams_credits_check")
         ]
-        indexes = [Index(fields=["owner"], name="teams_owner_id_idx")]
+        indexes = [
+            Index(fields=["owner"], name="teams_owner_id_idx"),
+            Index(fields=["name"], opclasses=["text_pattern_ops"], name="teams_name_idx"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -152,6 +171,7 @@ class UserCredits(Timestamped):
     # NO ACTION in the database: a team with members stays, while a user whose row names the team
     # that the user owns can still be deleted.
     team = models.ForeignKey(Team, models.DO_NOTHING, db_index=False, null=True, blank=True)
+    holds_expire_from = UtcTimestampField(null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "user_credits"
@@ -195,15 +215,27 @@ class CreditTransaction(models.Model):
     # before it (set by a trigger), so that nothing is refunded twice.
     refund_of = models.TextField(null=True, blank=True)
     refunded_before = models.IntegerField(null=True, blank=True)
+    # The purchase whose payment was taken back: of what is reversed, reinstated, and owed of it.
+    reversal_of = models.TextField(null=True, blank=True)
     # Which balance the amount is of; a row of a client that does not know is of the user's own.
     payer = models.TextField(choices=Payer, db_default="user")
     # That balance with this amount in it; unknown for rows that other clients wrote themselves.
     balance_after = models.IntegerField(null=True, blank=True)
     # What the caller calls this change, once for ever.
     idempotency_key = models.TextField(null=True, blank=True)
+    # A usage with it is a hold, and the refund that ends a hold repeats it. Unless it has ended before,
+    # whoever needs the credits gives them back from then on.
+    held_until = UtcTimestampField(null=True, blank=True)
 
     class Meta:
         db_table = "credit_transactions"
+        # Of staff in the admin; what programs may is what they may call (docs/roles.md).
+        permissions = [
+            ("grant_credits", "Can give credits to an account"),
+            ("refund_usage", "Can give a usage back"),
+            ("reverse_purchase", "Can take a purchase back"),
+            ("release_hold", "Can end a hold"),
+        ]
         constraints = [
             models.CheckConstraint(condition=~Q(amount=0), name="credit_transactions_amount_check"),
             models.CheckConstraint(
@@ -229,6 +261,10 @@ class CreditTransaction(models.Model):
                 condition=Q(refund_of__isnull=True) | Q(type="refund"),
                 name="credit_transactions_refund_of_type_check",
             ),
+            models.CheckConstraint(
+                condition=Q(held_until__isnull=True) | Q(type="usage") | Q(refund_of__isnull=False),
+                name="credit_transactions_held_until_type_check",
+            ),
             # An empty key would make strangers' changes replays of each other.
             models.CheckConstraint(
                 condition=Q(idempotency_key__gt=""),
@@ -238,6 +274,25 @@ class CreditTransaction(models.Model):
                 fields=["user", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
                 name="credit_transactions_user_id_idempotency_key_unique",
+            ),
+            # What is granted to a pool is granted once, also after the owner has changed.
+            models.UniqueConstraint(
+                fields=["team", "idempotency_key"],
+                condition=Q(
+                    OneOf("type", Value("{purchase,bonus}")),
+                    idempotency_key__isnull=False,
+                    payer="team",
+                ),
+                name="credit_transactions_team_id_idempotency_key_unique",
+            ),
+            models.UniqueConstraint(
+                fields=["api_key_id", "idempotency_key"],
+                condition=Q(
+                    OneOf("type", Value("{purchase,bonus}")),
+                    idempotency_key__isnull=False,
+                    payer="api_key",
+                ),
+                name="credit_transactions_api_key_id_idempotency_key_unique",
             ),
             models.UniqueConstraint(
                 fields=["refund_of", "refunded_before"],
@@ -255,6 +310,35 @@ class CreditTransaction(models.Model):
                 fields=["team", "api_key_id"],
                 condition=~Q(payer="user"),
                 name="credit_transactions_pool_idx",
+            ),
+            # The holds of an account by their expiry.
+            Index(
+                Coalesce("api_key_id", "team", "user"),
+                "held_until",
+                condition=Q(held_until__isnull=False) & Q(amount__lt=0),
+                name="credit_transactions_holds_idx",
+            ),
+            # For the admin: what is seldom by its type, everything by its operation, and the events of a
+            # payment provider, whose customer is not known yet.
+            Index(
+                fields=["type", "created_at"],
+                condition=~Q(type="usage"),
+                name="credit_transactions_type_created_at_idx",
+            ),
+            Index(
+                fields=["operation", "created_at"],
+                name="credit_transactions_operation_created_at_idx",
+            ),
+            Index(
+                fields=["idempotency_key"],
+                opclasses=["text_pattern_ops"],
+                condition=Q(idempotency_key__isnull=False),
+                name="credit_transactions_idempotency_key_idx",
+            ),
+            Index(
+                fields=["user", "reversal_of"],
+                condition=Q(reversal_of__isnull=False),
+                name="credit_transactions_user_id_reversal_of_idx",
             ),
         ]
 
@@ -274,6 +358,7 @@ class ApiKeyCredits(Timestamped):
     spent_on = models.DateField(null=True, blank=True, editable=False)
     spent_that_day = models.BigIntegerField(db_default=0, editable=False)
     spent_that_month = models.BigIntegerField(db_default=0, editable=False)
+    holds_expire_from = UtcTimestampField(null=True, blank=True, editable=False)
 
     class Meta:
         db_table = "api_key_credits"
@@ -296,6 +381,8 @@ class ApiKeyCredits(Timestamped):
         indexes = [
             Index(fields=["user"], name="api_key_credits_user_id_idx"),
             Index(fields=["team"], name="api_key_credits_team_id_idx"),
+            # What a person knows of a key.
+            Index(Right("api_key", 4), name="api_key_credits_api_key_idx"),
         ]
 
     def __str__(self) -> str:

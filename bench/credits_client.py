@@ -20,7 +20,7 @@ from django.db import connections, transaction
 django.setup()
 
 # Not inside what is timed.
-from auth_app import credits as ledger  # noqa: E402
+from auth_app import ledger  # noqa: E402
 from auth_app.models import CreditTransaction, UserCredits  # noqa: E402
 
 MOST_CLIENTS = 64
@@ -64,6 +64,11 @@ def consume(users: int) -> int:
     return 1
 
 
+def hold_and_settle(users: int) -> int:
+    ledger.settle(ledger.hold(_user(users), 2, operation="bench"), 1)
+    return 1
+
+
 def consume_with_key(users: int) -> int:
     ledger.consume(
         _user(users),
@@ -96,6 +101,7 @@ def for_update(users: int) -> int:
 
 WAYS: dict[str, Callable[[int], int]] = {
     "consume": consume,
+    "hold_and_settle": hold_and_settle,
     "consume_with_key": consume_with_key,
     "consume_many": consume_many,
     "for_update": for_update,

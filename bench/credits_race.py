@@ -21,8 +21,9 @@ from typing import Any
 
 import psycopg
 
-from bench.server import migrated
-from tests.auth_app import racing
+from tests.auth_app.ledger import racing
+
+from .server import environment, migrated
 
 # Seconds between kills of a backend.
 PAUSE = 20
@@ -52,7 +53,7 @@ def main() -> int:
 
         race = racing.race(
             lambda: psycopg.connect(url, autocommit=True),
-            {"AUTH_DATABASE_URL": url},
+            environment(url),
             Path(logs),
             clients=options.clients,
             attempts=options.attempts,

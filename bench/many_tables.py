@@ -22,7 +22,8 @@ from pathlib import Path
 
 import psycopg
 
-from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
+from fltr_project.postgres.embedded.postmaster import SUPERUSER
+from fltr_project.postgres.embedded.server import EmbeddedServer
 
 TABLE = "CREATE TABLE t{0} (id serial PRIMARY KEY, v text, r int REFERENCES t{1})"
 
@@ -69,9 +70,11 @@ def measure(address: str, tables: int) -> dict[str, object]:
     django.setup()
     from django.db import connections
 
+    from fltr_project.catalog import aside
     from fltr_project.postgres.target import connect, identify
-    from fltr_project.schema import aside, nuke
-    from fltr_project.schema.plan import plan
+    from fltr_project.rebuild import set_aside
+    from fltr_project.rebuild.plan import plan
+    from fltr_project.rebuild.purge import purge
 
     seconds: dict[str, float] = {}
 
@@ -83,7 +86,7 @@ def measure(address: str, tables: int) -> dict[str, object]:
 
     connection = connect("auth")
     target = identify(connection)
-    why = aside.journal("bench", "bench", ("auth",))
+    record = aside.OperationRecord.begin("bench", "bench", ("auth",))
     watch, done = Watch(), threading.Event()
     pid = connections["auth"].connection.info.backend_pid
     threads = [
@@ -96,13 +99,13 @@ def measure(address: str, tables: int) -> dict[str, object]:
         with timed("plan"):
             planned = plan(connection, target)
         with timed("set aside"):
-            name = nuke.nuke(planned, why)
+            name = set_aside.nuke(planned, record).aside
         with timed("undo"):
-            discarded = nuke.undo(planned, str(name), why)
-        nuke.purge(target, str(discarded))
-        name = nuke.nuke(planned, why)
+            discarded = set_aside.undo(planned, str(name), record).replaced
+        purge(target, str(discarded))
+        name = set_aside.nuke(planned, record).aside
         with timed("purge"):
-            nuke.purge(target, str(name))
+            purge(target, str(name))
     finally:
         done.set()
         for thread in threads:

@@ -13,7 +13,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
+from fltr_project.postgres.embedded.postmaster import SUPERUSER
+from fltr_project.postgres.embedded.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,13 +42,19 @@ def migrated(major: int = 18, where: str | None = None) -> Iterator[tuple[Embedd
             subprocess.run(
                 [sys.executable, "manage.py", "migrate", "--database", "auth", "--verbosity", "0"],
                 cwd=ROOT,
-                env={**os.environ, "AUTH_DATABASE_URL": url},
+                env=environment(url),
                 check=True,
             )
             yield server, url
         finally:
             server.leave()
             server.remove()
+
+
+def environment(url: str) -> dict[str, str]:
+    """What a program of ours needs to use the server; ``url`` is that of its ``fltr_auth``."""
+    fltr = url.replace("/fltr_auth?", "/fltr?")
+    return {**os.environ, "AUTH_DATABASE_URL": url, "FLTR_DATABASE_URL": fltr}
 
 
 def _configure(server: EmbeddedServer) -> None:

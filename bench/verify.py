@@ -33,9 +33,9 @@ django.setup()
 import psycopg  # noqa: E402
 from django.db import connections, models  # noqa: E402
 
+from fltr_project.catalog.read import read_from  # noqa: E402
+from fltr_project.drift.compare import compare  # noqa: E402
 from fltr_project.postgres import addresses, programs  # noqa: E402
-from fltr_project.schema.catalog import read_from  # noqa: E402
-from fltr_project.schema.compare import compare  # noqa: E402
 from tests.conftest import _reaching, _server  # noqa: E402
 
 SIZES = (12, 100, 1000, 5000)

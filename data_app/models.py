@@ -1,4 +1,4 @@
-"""Datasets, documents and jobs: the tables of ``fltr``, as contract.md lists them."""
+"""Datasets, documents and jobs: the tables of ``fltr``, as the other programs know them."""
 
 from __future__ import annotations
 

@@ -14,15 +14,34 @@ class FltrProjectConfig(AppConfig):
     verbose_name = "Schema operations"
 
     def ready(self) -> None:
+        # Importing them registers them.
         from . import checks as checks
 
         for label in APP_DATABASES:
             post_migrate.connect(keep_time_in_utc, sender=apps.get_app_config(label))
+            post_migrate.connect(renew_access, sender=apps.get_app_config(label))
+            post_migrate.connect(put_back, sender=apps.get_app_config(label))
 
 
 def keep_time_in_utc(sender: AppConfig, using: str, **kwargs: Any) -> None:
     """Make UTC the TimeZone of a migrated database, for clients that do not set their own."""
-    from .postgres import settings_of_database
+    from .postgres import database_settings
 
     if using == APP_DATABASES[sender.label]:
-        settings_of_database.ensure(connections[using], "TimeZone", "UTC")
+        database_settings.ensure(connections[using], "TimeZone", "UTC")
+
+
+def renew_access(sender: AppConfig, using: str, **kwargs: Any) -> None:
+    """Give each role of ``grant_access`` its rights on what has been made anew."""
+    from .catalog import granting
+
+    if using == APP_DATABASES[sender.label]:
+        granting.renew(connections[using], using)
+
+
+def put_back(sender: AppConfig, using: str, **kwargs: Any) -> None:
+    """Hang on the new objects what hung on those that ``nuke_schema`` has taken."""
+    from .rebuild import remember
+
+    if using == APP_DATABASES[sender.label]:
+        remember.put_back_written(connections[using], using)

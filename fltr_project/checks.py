@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
-from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import Error as DatabaseError
+from django.core.exceptions import ImproperlyConfigured
 
-from .errors import CleanSlateError, explain
-from .postgres.target import ALIASES, connect, identify
-from .routers import database_of
-from .schema import contract
-from .schema.aside import way_out
-from .schema.catalog import read
-from .schema.compare import Severity
-from .schema.pending import with_pending
-from .schema.verify import Entry, Verified, verify
+from .postgres import addresses
+from .routers import APP_DATABASES, database_of
 
 
 @register
@@ -29,8 +21,8 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
     """fltr.E001: a database URL that is empty or cannot be read."""
     errors: list[CheckMessage] = []
     for alias, database in settings.DATABASES.items():
-        if "PROBLEM" in database:
-            problem, _, hint = database["PROBLEM"].partition(". ")
+        for sentence in addresses.problems(database):
+            problem, _, hint = sentence.partition(". ")
             errors.append(
                 Error(f"{problem}.", hint=hint, obj=f"database {alias!r}", id="fltr.E001")
             )
@@ -93,8 +85,12 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     A deployment check: commands that sign nothing, such as `migrate`, run without a key, and a web
     server without one does not start (wsgi.py, asgi.py).
     """
-    if settings.DEBUG or settings._wrapped.SECRET_KEY:  # type: ignore[misc]
-        return []
+    try:
+        if settings.DEBUG or settings.SECRET_KEY:
+            return []
+    except ImproperlyConfigured:
+        # So Django says of an empty one.
+        pass
     return [
         Error(
             "SECRET_KEY is not set, and DEBUG is off.",
@@ -105,80 +101,26 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     ]
 
 
-# `migrate` runs the checks of databases too, and it is Django's own: only `check` verifies.
-_verifies: ContextVar[bool] = ContextVar("verifies", default=False)
+# What verifies the schema of an alias, while a command wants that: `migrate`, which is Django's own, runs the
+# checks of databases too.
+_verify: ContextVar[Callable[[str], list[CheckMessage]] | None] = ContextVar("verify", default=None)
 
 
 @contextmanager
-def verifying_schemas() -> Iterator[None]:
-    """Let ``check_schema`` look while the block runs."""
-    token = _verifies.set(True)
+def verifying_schemas(verify: Callable[[str], list[CheckMessage]]) -> Iterator[None]:
+    """Let ``check_schema`` ask ``verify`` about each database while the block runs."""
+    token = _verify.set(verify)
     try:
         yield
     finally:
-        _verifies.reset(token)
+        _verify.reset(token)
 
 
 @register(Tags.database)
 def check_schema(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """fltr.E010, W010, I010: what verify_schema finds in a database named with --database."""
-    if not _verifies.get():
-        return []
-    return [
-        message for alias in ALIASES if alias in (databases or ()) for message in _schema_of(alias)
-    ]
-
-
-def _schema_of(alias: str) -> list[CheckMessage]:
-    try:
-        connection = connect(alias)
-        target = identify(connection)
-        contract.require_built(target)
-        catalog = read(connection, contract.tables(alias))
-        elsewhere = {
-            table: f"database {other!r}"
-            for other in ALIASES
-            if other != alias
-            for table in contract.tables(other)
-        }
-        verified = with_pending(
-            verify(target, contract.load(alias), catalog, elsewhere), connection
-        )
-    except (CleanSlateError, DatabaseError) as error:
-        return [
-            Error(
-                f"The schema could not be verified: {explain(error) or error}",
-                obj=f"database {alias!r}",
-                id="fltr.E011",
-            )
-        ]
-    return [_message(entry, verified) for entry in verified.entries]
-
-
-def _message(entry: Entry, verified: Verified) -> CheckMessage:
-    finding = entry.finding
-    level, id_ = {
-        Severity.ERROR: (checks.ERROR, "fltr.E010"),
-        Severity.WARNING: (checks.WARNING, "fltr.W010"),
-        Severity.NOTE: (checks.INFO, "fltr.I010"),
-    }[finding.severity]
-    return CheckMessage(
-        level,
-        f"{finding.object}: expected {finding.expected or 'nothing'}, found "
-        f"{finding.found or 'nothing'}. {finding.meaning}",
-        hint=_hint(entry, verified),
-        obj=f"database {verified.target.alias!r}, {finding.id}",
-        id=id_,
-    )
-
-
-def _hint(entry: Entry, verified: Verified) -> str | None:
-    alias = verified.target.alias
-    if entry.is_aside:
-        return f"{way_out(alias)}."
-    # What has no effect is not in the script.
-    if entry.finding.severity is Severity.NOTE:
-        return None
-    return verified.migrate_first or f"manage.py verify_schema --database {alias} --sql"
+    """fltr.E010, W010, I010: what differs from the contract of a database named with --database."""
+    verify = _verify.get()
+    aliases = [alias for alias in APP_DATABASES.values() if alias in (databases or ())]
+    return [message for alias in aliases for message in verify(alias)] if verify else []

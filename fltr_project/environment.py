@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import tempfile
+from collections.abc import Set
+from difflib import get_close_matches
 from pathlib import Path
 
 import environ
@@ -12,16 +15,39 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
 
 # django-environ passes over any other line, and prints it: it may hold a password.
-ASSIGNMENT = re.compile(r"(export )?[A-Za-z_][A-Za-z0-9_]*=")
+ASSIGNMENT = re.compile(r"(export )?([A-Za-z_][A-Za-z0-9_]*)=")
+
+# From here on two names count as one that was misspelt: one letter less, more or in another place.
+ALIKE = 0.92
+URL = re.compile(r"\w+_(DATABASE|DIRECT)_URL", re.IGNORECASE)
 
 
-def read_env_file(default: Path) -> None:
+def read_env_file(default: Path, names: Set[str]) -> None:
     """Add the variables of the env file to the environment, where they are not set already.
 
-    ``FLTR_ENV_FILE`` names it, else it is ``default`` if that exists. Raises ImproperlyConfigured for
-    a named file that is not there, and for one that cannot be read or has another line than
-    ``NAME=value``.
+    ``FLTR_ENV_FILE`` names it, else it is ``default`` if that exists; ``names`` are the project's variables.
+    Raises ImproperlyConfigured for a named file that is not there, for one that cannot be read or has another
+    line than ``NAME=value``, and for a misspelt name, in the file or of a URL in the environment: unset means
+    the default, which for a database is another one than the person has in mind.
     """
+    in_file = _read_env_file(default)
+    unset = sorted(names - os.environ.keys())
+    for given in sorted(os.environ.keys() - names):
+        meant = get_close_matches(given.upper(), unset, n=1, cutoff=ALIKE)
+        if meant and (given in in_file or URL.fullmatch(meant[0])):
+            raise ImproperlyConfigured(
+                f"{given} is set, which is no variable of this project, and {meant[0]} is not. Write "
+                f"{meant[0]}, or unset {given}."
+            )
+        if given in in_file and URL.fullmatch(given):
+            raise ImproperlyConfigured(
+                f"The env file sets {given}, which is no variable of this project. Write one of "
+                f"{', '.join(sorted(filter(URL.fullmatch, names)))}, or leave it out."
+            )
+
+
+def _read_env_file(default: Path) -> frozenset[str]:
+    """The names in the file, whose variables are in the environment then."""
     named = "FLTR_ENV_FILE" in os.environ
     path = Path(os.environ["FLTR_ENV_FILE"]) if named else default
     if named and not path.is_file():
@@ -30,9 +56,11 @@ def read_env_file(default: Path) -> None:
             "file that holds the variables of .env.example, or unset it."
         )
     if not path.exists():
-        return
+        return frozenset()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Editors of Windows begin a file with a mark, which would be a part of the first name.
+        text = path.read_text(encoding="utf-8-sig")
+        lines = text.splitlines()
     except (OSError, UnicodeError) as error:
         raise ImproperlyConfigured(
             f"The env file {str(path)!r} cannot be read ({type(error).__name__}). Make it a UTF-8 "
@@ -44,7 +72,9 @@ def read_env_file(default: Path) -> None:
                 f"Line {number} of the env file {str(path)!r} is not NAME=value. Begin it with the "
                 "name, without spaces around the '='."
             )
-    environ.Env.read_env(path)
+    environ.Env.read_env(io.StringIO(text))
+    matches = (ASSIGNMENT.match(line) for line in lines)
+    return frozenset(match[2] for match in matches if match)
 
 
 def boolean(name: str, default: bool) -> bool:
@@ -65,6 +95,11 @@ def natural(name: str, most: int) -> int | None:
     if not (value.isascii() and value.isdigit() and int(value) <= most):
         raise ImproperlyConfigured(f"{name} is {value!r}. Use a whole number from 0 to {most}.")
     return int(value)
+
+
+def text(name: str) -> str:
+    """The variable as it is, empty when it is unset."""
+    return os.environ.get(name, "").strip()
 
 
 def words(name: str) -> list[str]:

@@ -11,12 +11,22 @@ CleanSlateError
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import psycopg
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db.migrations.exceptions import MigrationSchemaMissing
+
+from .words import visible
+
+# What the server says of a statement that a client has prepared, or has not, in somebody else's session.
+PREPARED_ELSEWHERE = (
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
 
 
 class CleanSlateError(Exception):
@@ -59,8 +69,16 @@ class RolledBack(CleanSlateError):
     exit_code = 7
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """What a database client has raised, where Django has wrapped it; else the error itself."""
+    if isinstance(error, MigrationSchemaMissing) and error.__context__ is not None:
+        # `migrate` could not make the table of its record; the reason is what it was handling.
+        return cause_of(error.__context__)
+    return (error.__cause__ or error) if isinstance(error, DatabaseError) else error
+
+
 def explain(error: BaseException) -> str | None:
-    """One sentence for an error that is the user's to mend, or None for one that is ours.
+    """What happened, for an error that is the user's to mend, or None for one that is ours.
 
     Never repeats a password: PostgreSQL and libpq do not print them, and the settings that hold
     them are not quoted here.
@@ -69,36 +87,39 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, PermissionError) and error.filename:
         return f"This user may not use {error.filename}. Run as its owner, or change its mode."
-    if isinstance(error, MigrationSchemaMissing) and error.__context__ is not None:
-        # `migrate` could not make the table of its record; the reason is what it was handling.
-        return explain(error.__context__)
-    cause = error.__cause__ if isinstance(error, DatabaseError) else error
+    cause = cause_of(error)
     if isinstance(cause, sqlite3.OperationalError) and "no such table" in str(cause):
-        return f"Django's own tables are not there: {cause}. Run `manage.py migrate`."
+        return f"Django's own tables are not there: {cause}."
     if isinstance(cause, sqlite3.OperationalError):
         return (
-            f"Django's own database, a SQLite file under var/, cannot be used: {cause}. Make var/ "
-            "writable, or set CONTROL_DATABASE_URL to a PostgreSQL database."
+            f"Django's own database, the SQLite file {settings.DATABASES['default']['NAME']}, cannot be used: "
+            f"{cause}. Make its directory writable, or set CONTROL_DATABASE_URL to another database."
         )
     if not isinstance(cause, psycopg.Error):
         return None
     reason = _first_line(cause)
+    if where := _inside(cause):
+        return f"The server refused: {reason}, in {where}."
     if isinstance(cause, psycopg.errors.InsufficientPrivilege):
-        return f"The server refused: {reason}. Connect as a role that owns the database."
-    if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+        if "row-level security" in reason:
+            return f"The server refused: {reason}. Connect as a superuser or a role with BYPASSRLS."
         return (
-            f"The connection is read-only: {reason}. Connect to the primary server, as a role "
-            "without default_transaction_read_only."
+            f"The server refused: {reason}. Connect as the owner of what it names, or a superuser."
         )
+    if isinstance(cause, PREPARED_ELSEWHERE):
+        return (
+            f"A pooler has handed on the session that a statement was prepared in: {reason}. Set "
+            "PREPARED_STATEMENTS=off, or use a pooler that knows prepared statements (PgBouncer 1.21 or newer, "
+            "with max_prepared_statements)."
+        )
+    if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+        return f"The server is read-only: {reason}. Connect to the primary server."
     if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled):
         return f"The server gave up waiting: {reason}. Try again when the other sessions are done."
     if isinstance(cause, psycopg.errors.InvalidSchemaName):
-        return (
-            f"There is no schema public: {reason}. Run `manage.py nuke_schema --database ALIAS`, "
-            "which makes an empty one."
-        )
+        return f"There is no schema public: {reason}."
     if isinstance(cause, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
-        return f"The schema is not there or not whole: {reason}. Run `manage.py verify_schema`."
+        return f"The schema is not there or not whole: {reason}."
     if isinstance(cause, psycopg.OperationalError) and (
         # A connection that never was still carries what libpq has to say; psycopg resolves the host.
         cause.pgconn is not None or "resolve host" in reason
@@ -116,4 +137,15 @@ def explain(error: BaseException) -> str | None:
 
 def _first_line(error: psycopg.Error) -> str:
     text = error.diag.message_primary or next(iter(str(error).strip().splitlines()), "no reason")
-    return text.removeprefix("connection failed: ").strip().rstrip(".")
+    return visible(text.removeprefix("connection failed: ").strip().rstrip("."))
+
+
+# In a function of PL/pgSQL, as the server says it.
+FUNCTION = re.compile(r"PL/pgSQL function (\S+\(.*?\))")
+REFUSALS = (psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege)
+
+
+def _inside(error: psycopg.Error) -> str | None:
+    """The function of somebody's that has refused, where one has."""
+    found = FUNCTION.findall(error.diag.context or "")
+    return f"function {visible(found[-1])}" if found and isinstance(error, REFUSALS) else None

@@ -14,7 +14,7 @@ class UtcTimestampField(models.DateTimeField):  # type: ignore[type-arg]
     """``timestamp without time zone`` that holds UTC; in Python an aware UTC datetime.
 
     The other clients of the table declare `timestamp`; with `timestamptz` they read dates hours off
-    in a session outside UTC (contract.md, "Rules for every table").
+    in a session outside UTC.
 
     For Django's current time zone UTC, which this project has: under ``timezone.override`` the
     lookups that cut dates (``__date``, ``TruncDay``) would move a `timestamp` the wrong way.

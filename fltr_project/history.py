@@ -11,32 +11,37 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
+from django.db.models import TextChoices
 
 from .errors import explain
 
-PLANNED = "planned"
-REFUSED = "refused"
-BEGUN = "begun"
-DONE = "done"
-FAILED = "failed"
+
+class Event(TextChoices):
+    """What can happen to an operation."""
+
+    PLANNED = "planned"
+    REFUSED = "refused"
+    BEGUN = "begun"
+    DONE = "done"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
-class Event:
+class HistoryEntry:
     """What happened, to which databases, by whose hand; no secret is ever among it."""
 
     operation: str
-    event: str
+    event: Event
     command: str
-    # What postgres.target says about each database.
+    # Each as Target.as_json says it.
     databases: tuple[dict[str, Any], ...]
     exit_code: int | None
     detail: str
@@ -63,58 +68,42 @@ class History:
         self._log = log
         self.problems: dict[str, str] = {}
 
-    def write(self, event: Event) -> None:
-        """Write the event to both places; never raises for what keeps it from being written."""
+    def write(self, entry: HistoryEntry) -> None:
+        """Write the entry to both places; never raises for what keeps it from being written."""
         if "log" not in self.problems:
-            self._append(event)
+            self._append(entry)
         if "default" not in self.problems:
-            self._insert(event)
+            self._insert(entry)
 
-    def _append(self, event: Event) -> None:
+    def _append(self, entry: HistoryEntry) -> None:
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             # One write of one line, so that lines of runs at the same time do not mix.
             descriptor = os.open(self._log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
             try:
-                os.write(descriptor, (json.dumps(asdict(event)) + "\n").encode())
+                os.write(descriptor, (json.dumps(asdict(entry)) + "\n").encode())
             finally:
                 os.close(descriptor)
         except OSError as error:
             self.problems["log"] = f"{self._log} could not be written: {error.strerror}."
 
-    def _insert(self, event: Event) -> None:
-        # Imported here, because the models are not there before Django is set up.
-        from .models import SchemaOperation
-
+    def _insert(self, entry: HistoryEntry) -> None:
+        # From the registry: the model takes its events from this module.
+        operation = apps.get_model("fltr_project", "SchemaOperation")(
+            operation=entry.operation,
+            event=entry.event,
+            command=entry.command,
+            databases=", ".join(each["database"] for each in entry.databases),
+            targets=list(entry.databases),
+            exit_code=entry.exit_code,
+            detail=entry.detail,
+            token=entry.token,
+            backups=list(entry.backups),
+            person=entry.person,
+            at=datetime.fromisoformat(entry.at),
+        )
         try:
-            SchemaOperation.objects.using("default").create(
-                operation=event.operation,
-                event=event.event,
-                command=event.command,
-                databases=", ".join(each["database"] for each in event.databases),
-                targets=list(event.databases),
-                exit_code=event.exit_code,
-                detail=event.detail,
-                token=event.token,
-                backups=list(event.backups),
-                person=event.person,
-                at=datetime.fromisoformat(event.at),
-            )
+            operation.save(using="default", force_insert=True)
         except (DatabaseError, ImproperlyConfigured) as error:
             reason = explain(error) or "its tables are not there; `manage.py migrate` makes them."
             self.problems["default"] = f"The history in `default` was not written: {reason}"
-
-
-def databases(targets: Sequence[Any]) -> tuple[dict[str, Any], ...]:
-    """The targets as a history holds them."""
-    return tuple(
-        {
-            "alias": target.alias,
-            "database": target.database,
-            "server": target.server,
-            "system_identifier": str(target.system_identifier),
-            "role": target.role,
-            "environment": target.environment,
-        }
-        for target in targets
-    )

@@ -20,8 +20,17 @@ from tests.test_documents import OURS
 Run = Callable[..., Outcome]
 # What each command is run with, on migrated databases without rows; the first word is the command.
 RUNS = (
+    "adopt --database auth",
     "adopt_drizzle FOLDER",
+    "adopt_drizzle FOLDER --check",
     "backup_database --database auth --backup-dir FOLDER",
+    "backup_database --database auth --backup-dir FOLDER --proof",
+    "backup_database --database auth --backup-dir FOLDER --prove latest",
+    "backup_database --backup-dir FOLDER --list",
+    "export_schema --to mermaid --database auth",
+    "export_schema --to mermaid --database auth --output FILE",
+    "grant_access --role ROLE --as app",
+    "grant_access --role ROLE --revoke --database auth",
     "clean_slate --plan",
     "clean_slate --no-input --backup-dir FOLDER",
     "mark_environment",
@@ -30,6 +39,8 @@ RUNS = (
     "postgres status",
     "reconcile_credits",
     "reconcile_credits --repair",
+    "release",
+    "restore_database --database auth --from BACKUP --plan",
     "restore_database --database auth --from BACKUP --no-input --backup-dir FOLDER",
     "smoke_credits",
     "verify_schema",
@@ -37,9 +48,12 @@ RUNS = (
 )
 # How each can be made to fail before it does anything.
 FAILURES = (
+    "adopt --database auth",
     "adopt_drizzle nowhere",
     "backup_database --database default",
     "clean_slate --database default",
+    "export_schema --to mermaid --database default",
+    "grant_access --role nobody_here --as app",
     "mark_environment --database default",
     "nuke_schema --database default",
     "reconcile_credits",
@@ -107,7 +121,13 @@ def test_every_command_begins_alike(databases: Databases, run: Run, tmp_path: Pa
     for alias in ALIASES:
         databases.mark(alias, "test")
     backup = run("backup_database", "--database", "auth", "--backup-dir", str(tmp_path))
-    places = {"FOLDER": str(tmp_path), "BACKUP": backup.out.split()[-1]}
+    places = {
+        "FOLDER": str(tmp_path),
+        "FILE": str(tmp_path / "diagram"),
+        "BACKUP": backup.out.split()[-1],
+    }
+    places["ROLE"] = role = f"role_{databases.names['auth']}"
+    databases.execute("auth", f"CREATE ROLE {role}")
     embedded = addresses.is_embedded(settings.DATABASES["auth"])
     for line in RUNS:
         arguments = [places.get(word, word) for word in line.split()]
@@ -116,6 +136,9 @@ def test_every_command_begins_alike(databases: Databases, run: Run, tmp_path: Pa
             assert (document["verdict"], document["exit_code"]) == ("clean", 0), document
         if line.startswith("nuke_schema") and "--no-input" in line:
             run("migrate", "--database", "auth", "--verbosity", "0")
+    for alias in ALIASES:
+        databases.execute(alias, f"DROP OWNED BY {role}")
+    databases.execute("auth", f"DROP ROLE {role}")
 
 
 def test_error_begins_as_success_does(databases: Databases, run: Run) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fltr_project import words
-from fltr_project.schema.facts import KINDS
+from fltr_project.catalog.facts import KINDS
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,6 @@ class Migration(migrations.Migration):
             name="Dataset",
             fields=[
                 (
-                    "created_at",
-                    fltr_project.fields.UtcTimestampField(
-                        db_default=fltr_project.fields.UtcNow(), editable=False
-                    ),
-                ),
-                (
-                    "updated_at",
-                    fltr_project.fields.UtcTimestampField(
-                        auto_now=True, db_default=fltr_project.fields.UtcNow()
-                    ),
-                ),
-                (
                     "id",
                     models.UUIDField(
                         db_default=django.contrib.postgres.functions.RandomUUID(),
@@ -62,6 +50,18 @@ class Migration(migrations.Migration):
                 ),
                 ("featured", models.BooleanField(db_default=False)),
                 ("verified", models.BooleanField(db_default=False)),
+                (
+                    "created_at",
+                    fltr_project.fields.UtcTimestampField(
+                        db_default=fltr_project.fields.UtcNow(), editable=False
+                    ),
+                ),
+                (
+                    "updated_at",
+                    fltr_project.fields.UtcTimestampField(
+                        auto_now=True, db_default=fltr_project.fields.UtcNow()
+                    ),
+                ),
             ],
             options={
                 "db_table": "datasets",
@@ -110,24 +110,20 @@ class Migration(migrations.Migration):
             name="Document",
             fields=[
                 (
-                    "created_at",
-                    fltr_project.fields.UtcTimestampField(
-                        db_default=fltr_project.fields.UtcNow(), editable=False
-                    ),
-                ),
-                (
-                    "updated_at",
-                    fltr_project.fields.UtcTimestampField(
-                        auto_now=True, db_default=fltr_project.fields.UtcNow()
-                    ),
-                ),
-                (
                     "id",
                     models.UUIDField(
                         db_default=django.contrib.postgres.functions.RandomUUID(),
                         editable=False,
                         primary_key=True,
                         serialize=False,
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DB_CASCADE,
+                        to="data_app.dataset",
                     ),
                 ),
                 ("filename", models.TextField()),
@@ -140,11 +136,15 @@ class Migration(migrations.Migration):
                 ("chunk_count", models.IntegerField(db_default=0)),
                 ("asset_count", models.IntegerField(db_default=0)),
                 (
-                    "dataset",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DB_CASCADE,
-                        to="data_app.dataset",
+                    "created_at",
+                    fltr_project.fields.UtcTimestampField(
+                        db_default=fltr_project.fields.UtcNow(), editable=False
+                    ),
+                ),
+                (
+                    "updated_at",
+                    fltr_project.fields.UtcTimestampField(
+                        auto_now=True, db_default=fltr_project.fields.UtcNow()
                     ),
                 ),
             ],
@@ -171,6 +171,28 @@ class Migration(migrations.Migration):
             name="ProcessingJob",
             fields=[
                 (
+                    "id",
+                    models.UUIDField(
+                        db_default=django.contrib.postgres.functions.RandomUUID(),
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "dataset",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.DB_CASCADE,
+                        to="data_app.dataset",
+                    ),
+                ),
+                ("task_id", models.TextField(blank=True, null=True)),
+                ("processor", models.TextField(blank=True, null=True)),
+                ("error", models.TextField(blank=True, null=True)),
+                ("status", models.TextField(db_default="queued")),
+                ("retries", models.IntegerField(db_default=0)),
+                (
                     "created_at",
                     fltr_project.fields.UtcTimestampField(
                         db_default=fltr_project.fields.UtcNow(), editable=False
@@ -180,28 +202,6 @@ class Migration(migrations.Migration):
                     "updated_at",
                     fltr_project.fields.UtcTimestampField(
                         auto_now=True, db_default=fltr_project.fields.UtcNow()
-                    ),
-                ),
-                (
-                    "id",
-                    models.UUIDField(
-                        db_default=django.contrib.postgres.functions.RandomUUID(),
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
-                    ),
-                ),
-                ("task_id", models.TextField(blank=True, null=True)),
-                ("processor", models.TextField(blank=True, null=True)),
-                ("error", models.TextField(blank=True, null=True)),
-                ("status", models.TextField(db_default="queued")),
-                ("retries", models.IntegerField(db_default=0)),
-                (
-                    "dataset",
-                    models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.DB_CASCADE,
-                        to="data_app.dataset",
                     ),
                 ),
             ],

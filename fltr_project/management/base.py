@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sys
+import textwrap
 from argparse import ArgumentParser, RawDescriptionHelpFormatter, _ActionsContainer
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import (
     BaseCommand,
@@ -16,25 +16,37 @@ from django.core.management.base import (
     DjangoHelpFormatter,
 )
 
-from fltr_project.errors import CleanSlateError, Declined, explain
+from fltr_project import streams
+from fltr_project.errors import CannotRun, CleanSlateError, Declined
+from fltr_project.postgres import direct
 from fltr_project.postgres.target import Target
-from fltr_project.schema import guards, plan_token
-from fltr_project.schema.plan import Plan
+from fltr_project.words import harmless, visible
+
+from . import advice
+
+if TYPE_CHECKING:
+    from fltr_project.rebuild.consent import Consent
 
 # What `--database` takes.
 WHICH = "auth (users, teams, credits) or fltr (datasets, documents, jobs)"
 # What is about to be done to the database of a plan, as it stands in the question.
 EMPTIES = "empties schema public of {plan.target}, which holds {plan.summary}"
+CHANGES = "changes the schema of {plan.target}"
 REPLACES = "replaces schema public of {plan.target}, which holds {plan.summary}"
 
 
 class ExamplesHelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
     """Django's order of options, and the examples as they are written."""
 
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        keep = text.startswith("examples:")
-        formatter = RawDescriptionHelpFormatter if keep else DjangoHelpFormatter
-        return formatter._fill_text(self, text, width, indent)
+
+def show_examples(parser: CommandParser, examples: str) -> CommandParser:
+    """Have the parser print commands to copy below the options; returns the parser."""
+    parser.formatter_class = ExamplesHelpFormatter
+    parser.epilog = f"examples:\n{examples}"
+    # That formatter leaves line breaks to us; argparse keeps two columns free.
+    columns = shutil.get_terminal_size().columns - 2
+    parser.description = textwrap.fill(parser.description or "", columns)
+    return parser
 
 
 class SchemaCommand(BaseCommand):
@@ -55,11 +67,7 @@ class SchemaCommand(BaseCommand):
         return type(self).__module__.rpartition(".")[2]
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(
-            prog_name, subcommand, epilog=f"examples:\n{self.examples}", **kwargs
-        )
-        parser.formatter_class = ExamplesHelpFormatter
-        return parser
+        return show_examples(super().create_parser(prog_name, subcommand, **kwargs), self.examples)
 
     def add_format(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -109,21 +117,22 @@ class SchemaCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.format = options.get("format", "text")
         self.verbosity = options["verbosity"]
-        try:
-            return super().execute(*args, **options)
-        except CleanSlateError as error:
-            self._fail(str(error), error.exit_code, error)
-        except Exception as error:
-            sentence = explain(error)
-            if sentence is None:
-                raise
-            self._fail(sentence, 2, error)
+        with direct.schema_work():
+            try:
+                return super().execute(*args, **options)
+            except CleanSlateError as error:
+                self._fail(advice.sentence(error, self.plan_command), error.exit_code, error)
+            except Exception as error:
+                sentence = advice.explained(error)
+                if sentence is None:
+                    raise
+                self._fail(sentence, 2, error)
         return None
 
     def _fail(self, sentence: str, exit_code: int, error: Exception) -> None:
-        if self.format == "json" and not getattr(error, "printed", False):
+        if self.format == "json":
             self.print_json(self.failure(sentence, exit_code))
-        raise CommandError(sentence, returncode=exit_code) from error
+        raise CommandError(harmless(sentence), returncode=exit_code) from error
 
     def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
         """The JSON object of a run that ended with an error."""
@@ -143,51 +152,34 @@ class SchemaCommand(BaseCommand):
     def say(self, text: str = "", verbosity: int = 1) -> None:
         """Print for a person; silent with --format json and below the verbosity."""
         if self.format == "text" and self.verbosity >= verbosity:
-            try:
-                self.stdout.write(text)
-            except BrokenPipeError:
-                # Nobody reads any more (`| head`), which must not stop an operation half-way.
-                self.verbosity = -1
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.stdout.write(harmless(text))
 
     def exit_with(self, exit_code: int) -> None:
         """End with a result that is no error of this program's: a difference, a failed check."""
         if exit_code:
             raise SystemExit(exit_code)
 
-    def obtain_consent(
-        self,
-        plans: Sequence[Plan],
-        confirmed: Sequence[str],
-        ask: bool,
-        token: str | None = None,
-        *,
-        needs_token: bool = True,
-        counts_unmarked: bool = False,
-        does: str = EMPTIES,
-        look: str = plan_token.HERE,
-    ) -> None:
-        """Return when the operator has agreed to what the plans say; ``does`` says what is about to be
-        done to each, and ``look`` which command prints the token.
+    @property
+    def plan_command(self) -> str:
+        """Which command prints the token that this one takes."""
+        return advice.ITS_OWN_PLAN
 
-        Raises Refused by a guard, also without a terminal to ask on, and Declined by the operator.
+    def obtain_consent(self, consent: Consent, interactive: bool, does: str = EMPTIES) -> None:
+        """Return when the operator has agreed to what the plans say.
+
+        ``does`` says what is about to be done to the database of each. Raises Refused by a guard, also
+        without a terminal to ask on, Declined by the operator, and CannotRun when nobody can have read the
+        plans.
         """
-        for plan in guards.names_to_ask(
-            plans,
-            confirmed,
-            token,
-            interactive=ask,
-            terminal=sys.stdin.isatty(),
-            needs_token=needs_token,
-            counts_unmarked=counts_unmarked,
-            look=look,
-        ):
+        if problem := streams.lost():
+            raise CannotRun(f"{problem} Nothing was changed.")
+        for plan in consent.to_ask(interactive=interactive, terminal=sys.stdin.isatty()):
             self._ask(plan.target, does.format(plan=plan))
 
     def _ask(self, target: Target, does: str) -> None:
-        question = f"Type the database's name, {target.database}, to go on: "
+        question = f"Type the database's name, {visible(target.database)}, to go on: "
         try:
-            self.stderr.write(f"This {does}.", self.style.WARNING)
+            self.stderr.write(harmless(f"This {does}."), self.style.WARNING)
             self.stderr.write(question, lambda text: text, ending="")
             self.stderr.flush()
             answer = input().strip()
@@ -207,15 +199,3 @@ VERDICTS = {
     6: "backup failed",
     7: "rolled back",
 }
-
-
-def target_json(target: Target) -> dict[str, Any]:
-    return {
-        "alias": target.alias,
-        "database": target.database,
-        "server": target.server,
-        "version": target.version,
-        "system_identifier": str(target.system_identifier),
-        "role": target.role,
-        "environment": target.environment,
-    }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from django.core.management.color import Style
 
 from fltr_project.postgres.target import Target
-from fltr_project.schema.rebuild import Step
+from fltr_project.rebuild.steps import Step
 
 
 class Checklist:

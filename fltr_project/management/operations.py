@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import uuid
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,14 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 
-from fltr_project import history, words
+from fltr_project.backup.backup import Backup
+from fltr_project.backup.errors import Unproven
+from fltr_project.backup.taking import Wanted, take
+from fltr_project.backup.upload import Upload
+from fltr_project.catalog import aside
+from fltr_project.catalog.aside import OperationRecord, SetAside
 from fltr_project.errors import CannotRun
-from fltr_project.history import Event, History
-from fltr_project.management.base import SchemaCommand
-from fltr_project.paths import shown
+from fltr_project.history import Event, History, HistoryEntry
 from fltr_project.postgres import locks
 from fltr_project.postgres.target import (
     ALIASES,
@@ -28,12 +34,68 @@ from fltr_project.postgres.target import (
     others,
     require_distinct,
 )
-from fltr_project.schema import aside, guards
-from fltr_project.schema.aside import Waiting
-from fltr_project.schema.backup import Backup, backup
-from fltr_project.schema.backup import require_possible as require_backup_possible
-from fltr_project.schema.interrupted import interrupted
-from fltr_project.schema.plan import Plan, plan
+from fltr_project.rebuild import losses
+from fltr_project.rebuild.consent import (
+    Consent,
+    is_protected,
+    require_backup,
+    why_protected,
+)
+from fltr_project.rebuild.endings import Standings
+from fltr_project.rebuild.plan import Plan, plan
+from fltr_project.rebuild.set_aside import half_done
+
+from . import advice
+from .backups import ProofProgress, backup_directory
+from .base import SchemaCommand
+
+# What --accept-loss takes, and the kinds that it stands for.
+LOSSES = {kind.replace(" ", "-"): kind for kind in losses.KINDS}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options that all operations share say."""
+
+    interactive: bool
+    # Databases confirmed by name, and the token of a plan.
+    names: tuple[str, ...]
+    token: str | None
+    # Milliseconds.
+    lock_timeout: int
+    terminate: bool
+    backup_directory: Path
+    wants_backup: bool
+    # None is: where the database is protected.
+    wants_proof: bool | None
+    accepts_unproven: bool
+    # Kinds of what will not come back that may go.
+    accepted: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Request:
+        """Raises CannotRun for a lock timeout that would wait for ever."""
+        seconds = options["lock_timeout"]
+        if not seconds >= 0.001:
+            raise CannotRun(
+                "--lock-timeout must be more than 0 seconds, or it would wait for ever."
+            )
+        return cls(
+            interactive=options["interactive"],
+            names=tuple(options["confirm"]),
+            token=options["token"],
+            lock_timeout=round(seconds * 1000),
+            terminate=options["terminate"],
+            backup_directory=backup_directory(options["backup_dir"]),
+            wants_backup=options["wants_backup"],
+            wants_proof=options["wants_proof"],
+            accepts_unproven=options["accepts_unproven"],
+            accepted=tuple(LOSSES[word] for word in options.get("accepted", ())),
+        )
+
+    def consent(self, plans: Sequence[Plan]) -> Consent:
+        """Consent to losing what the plans say."""
+        return Consent(plans, self.names, self.token)
 
 
 class OperationCommand(SchemaCommand):
@@ -54,6 +116,18 @@ class OperationCommand(SchemaCommand):
             help="end the sessions that are in the way instead of waiting for them",
         )
 
+    def add_losses(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--accept-loss",
+            action="append",
+            default=[],
+            dest="accepted",
+            choices=sorted(LOSSES),
+            metavar="KIND",
+            help="what others have made and --plan says will not come back, and a protected database loses "
+            "nothing of that is not named here; repeat it for each kind: %(choices)s",
+        )
+
     def add_backup(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--backup-dir",
@@ -66,29 +140,54 @@ class OperationCommand(SchemaCommand):
             dest="wants_backup",
             help="make no backup; refused on a protected database",
         )
+        self.add_proof(parser)
+        parser.add_argument(
+            "--accept-unproven",
+            action="store_true",
+            dest="accepts_unproven",
+            help="empty a protected database on a backup that was read to its end, but not restored",
+        )
+
+    def add_proof(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--proof",
+            action=BooleanOptionalAction,
+            default=None,
+            dest="wants_proof",
+            help="restore the backup into a scratch database and compare (default: of a protected "
+            "database)",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         self.run_id = uuid.uuid4().hex[:12]
         self.history = History(Path(settings.OPERATIONS_LOG))
         self.targets: tuple[Target, ...] = ()
         self.backups: tuple[Backup, ...] = ()
+        self.uploads: tuple[Upload, ...] = ()
         self.token = options.get("token") or ""
-        self.lock_timeout = locks.LOCK_TIMEOUT
+        self.standings = Standings()
         try:
-            return super().execute(*args, **options)
+            with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+                return super().execute(*args, **options)
         except CommandError:
             # Recorded where it was told (_fail).
             raise
         except Exception as error:
-            self.record(history.FAILED, f"{type(error).__name__}: {error}", 2)
+            self.record(Event.FAILED, f"{type(error).__name__}: {error} {self.standing()}", 2)
+            if self.standings.all:
+                self.stderr.write(self.standing())
             raise
         except KeyboardInterrupt as interrupt:
-            sentence = "Interrupted. What was not committed has been rolled back."
-            self.record(history.FAILED, sentence, 130)
+            # The engine says what stands when it was interrupted after a commit.
+            told = advice.sentence(interrupt)
+            sentence = told or "Interrupted. What was not committed has been rolled back."
+            sentence = self._with_standing(sentence)
+            self.record(Event.FAILED, sentence, 130)
             raise CommandError(sentence, returncode=130) from interrupt
 
     def _fail(self, sentence: str, exit_code: int, error: Exception) -> None:
-        event = history.REFUSED if exit_code in {3, 4} else history.FAILED
+        sentence = self._with_standing(sentence)
+        event = Event.REFUSED if exit_code in {3, 4} else Event.FAILED
         self.record(event, sentence, exit_code)
         super()._fail(sentence, exit_code, error)
 
@@ -100,14 +199,31 @@ class OperationCommand(SchemaCommand):
             **super().outcome(exit_code),
         }
 
-    def record(self, event: str, detail: str, exit_code: int | None = None) -> None:
+    def standing(self) -> str:
+        """What stands committed on each database, a sentence each; empty where nothing has begun."""
+        return " ".join(map(str, self.standings.all))
+
+    def _with_standing(self, sentence: str) -> str:
+        """The sentence, and in the last line where each database stands."""
+        return "\n".join(filter(None, (sentence, self.standing())))
+
+    def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
+        """With where each database stands, where the act has begun."""
+        standings = [
+            {**asdict(each), "state": each.state.name.lower().replace("_", " ")}
+            for each in self.standings.all
+        ]
+        document = super().failure(sentence, exit_code)
+        return {**document, "standing": standings} if standings else document
+
+    def record(self, event: Event, detail: str, exit_code: int | None = None) -> None:
         """Add an event to the history; what cannot be written is told, and stops nothing."""
         self.history.write(
-            Event(
+            HistoryEntry(
                 operation=self.run_id,
                 event=event,
                 command=self.command,
-                databases=history.databases(self.targets),
+                databases=tuple(target.as_json() for target in self.targets),
                 exit_code=exit_code,
                 detail=detail,
                 token=self.token,
@@ -118,15 +234,6 @@ class OperationCommand(SchemaCommand):
     def say_history(self) -> None:
         for problem in self.history.problems.values():
             self.say(f"Note: {problem}", verbosity=2 if problem.startswith("The history") else 1)
-
-    def milliseconds(self, lock_timeout: float) -> int:
-        """The option in milliseconds; raises CannotRun for one that would wait for ever."""
-        if not lock_timeout >= 0.001:
-            raise CannotRun(
-                "--lock-timeout must be more than 0 seconds, or it would wait for ever."
-            )
-        self.lock_timeout = round(lock_timeout * 1000)
-        return self.lock_timeout
 
     def reach(self, databases: Sequence[str]) -> tuple[Target, ...]:
         """Connect to the databases asked for and ask each server who it is."""
@@ -140,62 +247,87 @@ class OperationCommand(SchemaCommand):
         """Be the only operation on all the targets while the block runs."""
         with ExitStack() as stack:
             for target in self.targets:
-                stack.enter_context(locks.operation(connect(target.alias), target.database))
+                stack.enter_context(locks.exclusive(target))
             yield
 
-    def plans(self) -> list[Plan]:
-        return [self.plan(target) for target in self.targets]
+    def plans(self, lock_timeout: int = locks.LOCK_TIMEOUT) -> list[Plan]:
+        """What would be lost in each database; milliseconds for ``lock_timeout``."""
+        return [plan(connect(each.alias), each, lock_timeout) for each in self.targets]
 
-    def plan(self, target: Target) -> Plan:
-        return plan(connect(target.alias), target, self.lock_timeout)
+    def operation_record(self) -> OperationRecord:
+        """What a schema that this run sets aside says about it."""
+        aliases = tuple(target.alias for target in self.targets)
+        return OperationRecord.begin(self.command, self.run_id, aliases)
 
     def half_done(self) -> dict[str, str]:
         """What a run left behind that was killed between the commits of its databases, by alias."""
-        found: dict[str, Sequence[Waiting] | None] = {}
+        found: dict[str, Sequence[SetAside] | None] = {}
         for alias in ALIASES:
             try:
                 found[alias] = aside.find(connect(alias))
             except (CannotRun, DatabaseError):
                 found[alias] = None
-        return interrupted(found)
+        return {half.alias: advice.half_done(half) for half in half_done(found)}
 
-    def backup_directory(self, backup_dir: str | None) -> Path:
-        return Path(backup_dir or settings.BACKUP_DIR).absolute()
+    def back_up(self, each: Plan, request: Request) -> Backup | None:
+        """Make the backup that comes before everything; None where it may be left out, and is.
 
-    def require_backup(self, plans: Sequence[Plan], wanted: bool, backup_dir: str | None) -> None:
-        """Raise before anything is touched: a backup that may not be left out, or cannot be made."""
-        for each in plans:
-            if not wanted:
-                guards.require_backup(each)
-            else:
-                require_backup_possible(each, self.backup_directory(backup_dir))
+        Raises BackupRequired for a protected database, and BackupFailed; then nothing is touched.
+        """
+        if not request.wants_backup:
+            require_backup(each)
+            return None
+        needs_proof = is_protected(each) and not request.accepts_unproven
+        if needs_proof and request.wants_proof is False:
+            raise Unproven(
+                f"Guard 'proof': {each.target} {why_protected(each)}, so it is not emptied on a backup "
+                "that nobody has restored."
+            )
+        made = self.take(
+            each.target,
+            Wanted(
+                request.backup_directory,
+                request.wants_proof,
+                lock_timeout=request.lock_timeout,
+            ),
+        )
+        if needs_proof and made.proof is None:
+            raise Unproven(
+                f"Guard 'proof': {each.target} {why_protected(each)}, and its backup {made.path.name} "
+                f"was read to its end but could not be restored for a proof: {made.unproven}. "
+                "Nothing was emptied."
+            )
+        return made
 
-    def back_up(self, each: Plan, backup_dir: str | None, lock_timeout: int) -> Backup:
-        made = backup(each, self.backup_directory(backup_dir), lock_timeout=lock_timeout)
+    def take(self, target: Target, wanted: Wanted) -> Backup:
+        """Make a backup and tell how it goes on; raises BackupFailed."""
+        telling = ProofProgress(self.say)
+        made, uploaded = take(target, wanted, telling.begins, telling)
         self.backups = (*self.backups, made)
+        if uploaded:
+            self.uploads = (*self.uploads, uploaded)
+            if uploaded.problem:
+                self.say(self.style.WARNING(f"  BACKUP_UPLOAD failed: {uploaded.problem}"))
         return made
 
 
-def backup_line(made: Backup) -> str:
-    rows = words.rows(made.rows, made.product_rows)
-    old = len(made.removed)
-    removed = f"; {words.counted(old, 'older ones')} removed" if old else ""
-    return f"{shown(made.path)} ({size(made.bytes)}, {rows}, verified){removed}"
+@contextmanager
+def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """Take these signals for a Ctrl-C, so that what has begun is undone and told."""
 
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
-def backup_json(made: Backup) -> dict[str, Any]:
-    return {
-        "path": str(made.path),
-        "manifest": str(made.manifest),
-        "sha256": made.sha256,
-        "bytes": made.bytes,
-        "tables": made.tables,
-        "rows": made.rows,
-        "product_rows": made.product_rows,
-        "removed": [str(path) for path in made.removed],
-    }
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1024**2:,.1f} MiB" if count >= 100_000 else f"{count / 1024:,.0f} KiB"
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {each: signal.getsignal(each) for each in signals}
+    try:
+        for each in signals:
+            # One that is ignored, as nohup has it, stays so.
+            if before[each] is not signal.SIG_IGN:
+                signal.signal(each, interrupt)
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,23 +1,24 @@
-"""A verification for people and for machines: text, JSON, GitHub annotations, JUnit, Markdown.
+"""A verification for people, and as JSON.
 
 Pure: each function returns the text of the whole report, the same for the same verification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 from django.core.management.color import Style
 
-from fltr_project.schema import aside, contract
-from fltr_project.schema.compare import Finding, Severity
-from fltr_project.schema.facts import Catalog, ForeignKey
-from fltr_project.schema.verify import Entry, Verified
-from fltr_project.words import counted, singular
+from fltr_project.catalog import contract
+from fltr_project.catalog.facts import Catalog, ForeignKey
+from fltr_project.drift.compare import Finding, Severity
+from fltr_project.drift.repair import script
+from fltr_project.drift.repair.statement import Hazard, in_words
+from fltr_project.drift.report import FindingWithRepair, Verified
+from fltr_project.words import counted, visible
 
-from .base import target_json
+from . import advice
 
 # The characters of a line in a report for people, and those that lead up to a difference.
 LONGEST, LEAD = 300, 40
@@ -29,11 +30,12 @@ def databases(results: Sequence[Verified]) -> list[dict[str, Any]]:
     """As ``--format json`` prints them; docs/json/verify_schema.schema.json describes it."""
     return [
         {
-            **target_json(result.target),
+            **result.target.as_json(),
             "tables": list(result.catalog.tables),
             "checked": result.checked,
             "pending_migrations": list(result.pending),
             "findings": [_finding(entry) for entry in result.entries],
+            "unknown": [{"what": each.what, "why": each.why} for each in result.unknown],
             "ignored": [
                 {"id": each.id, "reason": each.reason, "expires": each.expires}
                 for each in result.ignored
@@ -43,7 +45,7 @@ def databases(results: Sequence[Verified]) -> list[dict[str, Any]]:
     ]
 
 
-def _finding(entry: Entry) -> dict[str, Any]:
+def _finding(entry: FindingWithRepair) -> dict[str, Any]:
     finding = entry.finding
     return {
         "id": finding.id,
@@ -53,8 +55,9 @@ def _finding(entry: Entry) -> dict[str, Any]:
         "expected": finding.expected,
         "found": finding.found,
         "meaning": finding.meaning,
-        "repair": list(entry.repair.sql),
-        "destructive": entry.repair.destructive,
+        "repair": list(script.lines(entry.repair.statements)),
+        "obstacle": entry.repair.obstacle or None,
+        "hazards": [hazard for hazard in Hazard if hazard in entry.repair.hazards],
         "objects": list(entry.objects),
         "ids": list(entry.ids),
     }
@@ -74,24 +77,41 @@ def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Itera
         Severity.WARNING: style.WARNING,
         Severity.NOTE: style.NOTICE,
     }
-    word = style.ERROR("DRIFT") if result.fails(strict) else style.SUCCESS("ok")
+    word = {
+        0: style.SUCCESS("ok"),
+        1: style.ERROR("DRIFT"),
+        2: style.WARNING("UNKNOWN"),
+    }[result.exit_code(strict)]
     yield f"{word} {result.target}: {tally(result)}"
     if verbosity >= 2:
         yield from (f"  {line}" for line in listing(result.catalog))
+    unbuilt = not is_built(result)
     for entry in result.entries:
         finding = entry.finding
         if finding.severity is Severity.NOTE and verbosity < 2:
             continue
-        yield f"  {styles[finding.severity](finding.severity)} {finding.object}"
-        expected, found = _sides(finding)
+        # That everything is missing is said once, at the end.
+        if unbuilt and entry.rule.endswith(".missing") and verbosity < 2:
+            continue
+        yield f"  {styles[finding.severity](finding.severity)} {visible(finding.object)}"
+        expected, found = sides(finding)
         if finding.expected is not None:
             yield f"    expected: {expected}"
         yield f"    found:    {found}"
-        yield f"    {finding.meaning}"
+        yield f"    {visible(finding.meaning)}"
         if verbosity >= 2:
             yield f"    id:       {finding.id}"
+        if entry.repair.obstacle:
+            yield f"    no repair is offered: {visible(entry.repair.obstacle)}"
+        if entry.is_aside:
+            yield f"    {advice.way_out(result.target.alias)}"
         if verbosity >= 2 and not result.pending:
-            yield from (f"    repair:   {_line(statement)}" for statement in entry.repair.sql)
+            yield from (
+                f"    repair:   {line(statement)}"
+                for statement in script.lines(entry.repair.statements)
+            )
+    for each in result.unknown:
+        yield f"  {style.WARNING('unknown')} {visible(f'{each.what}: {each.why}')}"
     notes = sum(entry.finding.severity is Severity.NOTE for entry in result.entries)
     if notes and verbosity < 2:
         yield f"  {counted(notes, 'notes')} of no effect (-v2 shows them)"
@@ -102,24 +122,33 @@ def _text(result: Verified, strict: bool, style: Style, verbosity: int) -> Itera
 
 def ways_out(result: Verified) -> Iterator[str]:
     """What to do about what is wrong."""
-    if result.migrate_first:
-        yield result.migrate_first
+    if first := advice.migrate_first(result):
+        yield first
         return
     alias = result.target.alias
-    script = f"manage.py verify_schema --database {alias} --sql"
-    if not set(result.catalog.tables).intersection(contract.own_tables(alias)):
+    printed = f"manage.py verify_schema --database {alias} --sql"
+    if not is_built(result):
         yield f"Nothing is built yet: manage.py migrate --database {alias}"
         if any(entry.is_aside for entry in result.entries):
-            yield aside.hint(alias)
-    elif any(entry.repair.runs for entry in result.wrong):
-        yield f"To repair: {script}"
-    losing = [entry.finding.object for entry in result.wrong if entry.repair.destructive]
-    if losing:
+            yield advice.set_aside_is_there(alias)
+    elif any(entry.repair.runs() for entry in result.wrong):
+        yield f"To repair: {printed}"
+    left = [entry for entry in result.wrong if entry.repair.hazards]
+    if left:
+        objects = "; ".join(visible(entry.finding.object) for entry in left)
+        costs = {hazard for entry in left for hazard in entry.repair.hazards}
+        allow = " ".join(f"--allow {hazard}" for hazard in Hazard if hazard in costs)
         yield (
-            f"Repairs that lose rows are never run for you ({'; '.join(losing)}). `{script}` prints "
-            f"them as comments: run what you want of them in `manage.py postgres psql --database "
-            f"{alias}`, or decide in verify_schema.toml that it stays (docs/verify.md)."
+            f"Repairs that {in_words(costs)} are run only where you allow it ({objects}). "
+            f"`{printed}` prints them as comments, with what each would cost. Allow them with "
+            f"{allow}, or decide in verify_schema.toml that it stays (docs/verify.md)."
         )
+
+
+def is_built(result: Verified) -> bool:
+    """Whether any table of the contract is there."""
+    own = contract.own_tables(result.target.alias)
+    return not set(own).isdisjoint(result.catalog.tables)
 
 
 def tally(result: Verified) -> str:
@@ -133,140 +162,24 @@ def tally(result: Verified) -> str:
 def listing(catalog: Catalog) -> list[str]:
     """The tables and foreign keys, as a person checks them by eye."""
     keys = [f"{key.object} -> {key.rule}" for key in catalog.of(ForeignKey)]
-    return [f"tables: {', '.join(catalog.tables)}", *keys]
+    return [visible(words) for words in (f"tables: {', '.join(catalog.tables)}", *keys)]
 
 
-def github(results: Sequence[Verified]) -> str:
-    """Workflow commands that GitHub shows beside a pull request."""
-    levels = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
-    lines = []
-    for result in results:
-        for entry in result.entries:
-            finding = entry.finding
-            message = (
-                f"{finding.object}: expected {finding.expected or 'nothing'}, "
-                f"found {finding.found or 'nothing'}. {finding.meaning}"
-            )
-            title = f"{result.target.database}: {finding.id}"
-            lines.append(
-                f"::{levels[finding.severity]} title={_property(title)}::{_message(message)}"
-            )
-        if not result.entries:
-            lines.append(f"::notice title={_property(result.target.database)}::{tally(result)}")
-    return "\n".join(lines)
-
-
-def _message(words: str) -> str:
-    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(words: str) -> str:
-    return _message(words).replace(":", "%3A").replace(",", "%2C")
-
-
-def junit(results: Sequence[Verified], strict: bool) -> str:
-    """One test suite a database: a case a kind that was checked, failing with its findings."""
-    root = ElementTree.Element("testsuites", name="verify_schema")
-    for result in results:
-        suite = ElementTree.SubElement(root, "testsuite", name=result.target.database)
-        failing = {Severity.ERROR, *([Severity.WARNING] if strict else [])}
-        cases = failures = 0
-        kinds = {plural: singular(plural) for plural in result.checked}
-        found = {entry.finding.kind for entry in result.entries} - set(kinds.values())
-        for plural, kind in [*kinds.items(), *((kind, kind) for kind in sorted(found))]:
-            count = result.checked.get(plural)
-            label = plural if count is None else counted(count, plural)
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=f"verify_schema.{result.target.alias}", name=label
-            )
-            cases += 1
-            wrong = [entry for entry in result.entries if entry.finding.kind == kind]
-            serious = [entry for entry in wrong if entry.finding.severity in failing]
-            if serious:
-                failures += 1
-                failure = ElementTree.SubElement(
-                    case, "failure", message=serious[0].finding.object, type="drift"
-                )
-                failure.text = "\n\n".join(_plain(entry) for entry in serious)
-            if others := [entry for entry in wrong if entry not in serious]:
-                out = ElementTree.SubElement(case, "system-out")
-                out.text = "\n\n".join(_plain(entry) for entry in others)
-        suite.set("tests", str(cases))
-        suite.set("failures", str(failures))
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _plain(entry: Entry) -> str:
-    finding = entry.finding
-    return (
-        f"{finding.severity}: {finding.object}\nexpected: {finding.expected or 'nothing'}\n"
-        f"found: {finding.found or 'nothing'}\n{finding.meaning}"
-    )
-
-
-def markdown(results: Sequence[Verified], strict: bool) -> str:
-    """A report for a pull request."""
-    lines = []
-    for result in results:
-        verdict = "drift" if result.fails(strict) else "as the contract says"
-        lines += [f"### `{result.target.database}`: {verdict}", "", f"Checked: {tally(result)}."]
-        if result.entries:
-            lines += [
-                "",
-                "| | object | expected | found | what it means |",
-                "|---|---|---|---|---|",
-            ]
-        for entry in result.entries:
-            finding = entry.finding
-            cells = (
-                f"**{finding.severity}**"
-                if finding.severity is Severity.ERROR
-                else str(finding.severity),
-                finding.object,
-                *_sides(finding),
-                finding.meaning,
-            )
-            lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
-        statements = [
-            statement
-            for entry in result.entries
-            if entry.finding.severity is not Severity.NOTE
-            for statement in entry.repair.sql
-        ]
-        if result.migrate_first:
-            lines += ["", result.migrate_first]
-        elif statements:
-            lines += ["", "<details><summary>Repair</summary>", "", "```sql", *statements, "```"]
-            lines += ["", "</details>"]
-        lines.append("")
-    return "\n".join(lines).rstrip()
-
-
-def _cell(words: str) -> str:
-    return _line(words).replace("|", "\\|").replace("<", "&lt;")
-
-
-def _sides(finding: Finding) -> tuple[str, str]:
+def sides(finding: Finding) -> tuple[str, str]:
     """What is expected and what is found, a line each that shows where they begin to differ."""
-    expected, found = (
-        " ".join((words or "nothing").split()) for words in (finding.expected, finding.found)
-    )
+    both = [words or "nothing" for words in (finding.expected, finding.found)]
+    expected, found = (" ".join(words.split()) for words in both)
+    if expected == found:
+        # They differ in nothing but spaces and line breaks.
+        expected, found = map(visible, both)
     pairs = enumerate(zip(expected, found, strict=False))
     shorter, longer = sorted((len(expected), len(found)))
     start = next((place for place, (one, other) in pairs if one != other), shorter) - LEAD
     if start > 0 and longer > LONGEST:
         expected, found = f"…{expected[start:]}", f"…{found[start:]}"
-    return _line(expected), _line(found)
+    return line(expected), line(found)
 
 
-def _line(words: str) -> str:
-    squeezed = " ".join(words.split())
+def line(words: str) -> str:
+    squeezed = visible(" ".join(words.split()))
     return squeezed if len(squeezed) <= LONGEST else f"{squeezed[: LONGEST - 1]}…"
-
-
-RENDERERS: dict[str, Callable[[Sequence[Verified], bool], str]] = {
-    "github": lambda results, strict: github(results),
-    "junit": junit,
-    "markdown": markdown,
-}

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from fltr_project.errors import Blocked, explain
+from fltr_project.words import visible
 
-# Milliseconds. Five seconds is what a queue of writers behind a lock is let wait (facts, R10).
-LOCK_TIMEOUT = 5_000
+from .errors import LockTimedOut, SessionsInTheWay
+from .search_path import pin, pinned
+from .sessions import LOCK_TIMEOUT as LOCK_TIMEOUT
+from .target import Target
+
+# Milliseconds.
 STATEMENT_TIMEOUT = 300_000
 # An arbitrary key that every operation of this project on a schema takes; it is per database.
 OPERATION_KEY = 0x636C65616E
+# What the connection that holds it calls itself, by which this process knows its own lock.
+OPERATION = f"clean_slate {uuid.uuid4().hex[:12]}"
 # Tables that are locked against writers one by one; a larger schema is only watched.
 LOCKED_TABLES = 1_000
 # Milliseconds of one attempt to lock them, well below the server's deadlock_timeout of 1 s.
 ATTEMPT = 200
-# Seconds between two looks at who is in the way.
-PAUSE = 0.05
+PAUSE = 0.05  # Seconds between two looks at who is in the way.
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Session:
             return "a prepared transaction (see pg_prepared_xacts)"
         application = f" ({self.application})" if self.application else ""
         doing = "with uncommitted changes, " if self.writes else ""
-        return (
+        return visible(
             f"pid {self.pid} of {self.role}{application}, {doing}{self.state} for {self.seconds} s"
         )
 
@@ -61,44 +68,87 @@ class Capacity:
 
 
 def limit_waiting(cursor: CursorWrapper, lock_timeout: int, statement_timeout: int) -> None:
-    """Bound every wait of the current transaction, in milliseconds."""
+    """Let each statement wait and run this many milliseconds at most, until the transaction ends."""
     cursor.execute(
-        "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+        "SELECT pg_catalog.set_config('lock_timeout', %s, true),"
+        " pg_catalog.set_config('statement_timeout', %s, true)",
         [str(lock_timeout), str(statement_timeout)],
     )
 
 
 @contextmanager
-def operation(connection: BaseDatabaseWrapper, database: str) -> Iterator[None]:
-    """Be the only operation of this project on the database while the block runs.
+def exclusive(target: Target) -> Iterator[None]:
+    """Be the only operation of this project on the database while the block runs, in transactions or outside.
 
-    The server frees the lock when the session ends, however that happens. Raises Blocked when
-    another operation has it.
+    Raises Blocked, naming the holder, when another operation has the lock, which is held as ``held`` says.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [OPERATION_KEY])
-        if not cursor.fetchone()[0]:
-            raise _at_work(database)
-    try:
+    with held(target.alias) as cursor:
+        take_operation_lock(cursor, target.database)
+        # A statement with parameters keeps its snapshot until the next one, and CREATE INDEX
+        # CONCURRENTLY waits for whoever has an older one. This has none.
+        cursor.execute("SET LOCAL statement_timeout = 0")
         yield
+
+
+@contextmanager
+def held(alias: str) -> Iterator[CursorWrapper]:
+    """A cursor for locks that last as long as the block: of a transaction of a connection of its own.
+
+    Such locks hold through a connection pooler, and end with this process however that happens.
+    """
+    connection = connections[alias].copy()
+    # An idle connection is what a firewall forgets: seconds between two signs of life.
+    connection.settings_dict["OPTIONS"].setdefault("keepalives_idle", 60)
+    try:
+        connection.set_autocommit(False)
+        with connection.cursor() as cursor:
+            pin(cursor)
+            cursor.execute(HOLD, [OPERATION])
+            yield cursor
     finally:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [OPERATION_KEY])
-        except DatabaseError:
-            # A connection that broke has freed the lock already; its own error is on its way.
-            connection.close()
+        # The server ends a session some time after its client has left; a transaction it ends now.
+        with suppress(DatabaseError):
+            connection.rollback()
+        connection.close()
 
 
 def take_operation_lock(cursor: CursorWrapper, database: str) -> None:
-    """Make this transaction the only operation on the database; raises Blocked when there is one."""
+    """Let no other operation begin until the current transaction ends.
+
+    Within ``exclusive`` the lock is this process's already; should its connection have been lost, it is
+    taken anew. Raises Blocked, naming the holder, when another operation has it.
+    """
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [OPERATION_KEY])
-    if not cursor.fetchone()[0]:
-        raise _at_work(database)
+    (taken,) = cursor.fetchone()
+    if taken:
+        return
+    cursor.execute(HOLDER, [OPERATION_KEY])
+    row = cursor.fetchone()
+    if row and row[2] == OPERATION:
+        return
+    raise Blocked(
+        f"Another operation of this project is at work on database {database!r}: "
+        f"{_holder(*row) if row else 'one that has ended since'}. "
+        "Wait until it has ended, then run the command again."
+    )
+
+
+def holder(connection: BaseDatabaseWrapper) -> str | None:
+    """Which session an operation of another process is at work from, or None. Read-only."""
+    with pinned(connection) as cursor:
+        cursor.execute(HOLDER, [OPERATION_KEY])
+        row = cursor.fetchone()
+    return None if row is None or row[2] == OPERATION else _holder(*row)
+
+
+def _holder(pid: int, role: str, application: str, address: str | None, seconds: int | None) -> str:
+    place = f", from {address}" if address else ""
+    since = f", for {seconds} s" if seconds is not None else ""
+    return visible(f"pid {pid} of {role} ({application}){place}{since}")
 
 
 def capacity(cursor: CursorWrapper) -> Capacity:
-    """Read-only."""
+    """The room in the server's lock table, for all databases together. Read-only."""
     cursor.execute(
         """
         SELECT current_setting('max_locks_per_transaction')::int
@@ -121,7 +171,7 @@ def clear_the_way(
     milliseconds and a moment at most.
 
     With ``terminate`` those in the way are ended at once, as far as the role may; they are returned.
-    Raises Blocked naming who is in the way.
+    Raises SessionsInTheWay, naming them.
     """
     deadline = time.monotonic() + lock_timeout / 1000
     ended = _terminate(connection, schema) if terminate else ()
@@ -139,13 +189,13 @@ def in_the_way(
     schema: str,
     lock_timeout: int,
     sessions: tuple[Session, ...],
-) -> Blocked:
+) -> SessionsInTheWay:
+    """The error that names these sessions, after a wait of ``lock_timeout`` milliseconds."""
     database = connection.settings_dict["NAME"]
     names = "; ".join(map(str, sessions)) or "a session that has ended since"
-    return Blocked(
+    return SessionsInTheWay(
         f"Waited {lock_timeout / 1000:g} s for other sessions to leave schema {schema} of "
-        f"{database} and gave up; nothing has changed. In the way: {names}. "
-        "End them, wait for them, or run the command again with --terminate."
+        f"{database} and gave up; nothing has changed. In the way: {names}."
     )
 
 
@@ -153,7 +203,10 @@ def in_the_way(
 def naming_blockers(
     connections: Sequence[BaseDatabaseWrapper], schema: str, lock_timeout: int
 ) -> Iterator[None]:
-    """Turn a lock timeout or a deadlock of the block, which must end its transaction, into Blocked."""
+    """Raise LockTimedOut, with who is in the way, for a lock timeout or a deadlock of the block.
+
+    The block must contain its transaction: a failed one could not look for who is in the way.
+    """
     try:
         yield
     except DatabaseError as error:
@@ -165,10 +218,9 @@ def naming_blockers(
             for session in others_in_schema(connection, schema)
         ]
         names = "; ".join(sessions) or "a session that has ended since"
-        raise Blocked(
+        raise LockTimedOut(
             f"Waited {lock_timeout / 1000:g} s for a lock on schema {schema} and gave up. "
-            f"In the way: {names}. End it or wait for it, then run the command again; where it has "
-            "--terminate, that ends it."
+            f"In the way: {names}."
         ) from error
 
 
@@ -178,7 +230,7 @@ def others_in_schema(connection: BaseDatabaseWrapper, schema: str) -> tuple[Sess
     A table that an uncommitted transaction has created counts: it is not visible, but the lock on
     its schema is. The server's own workers do not count, which give way by themselves.
     """
-    with connection.cursor() as cursor:
+    with pinned(connection) as cursor:
         # Within a transaction the server would show the sessions as they were at the first look.
         cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(OTHERS, [schema])
@@ -209,7 +261,7 @@ def _lock_out_writers(
     In short attempts: a writer that waits for us while we wait for it is let through, before the
     server would call it a deadlock and end either.
     """
-    with connection.cursor() as cursor:
+    with pinned(connection) as cursor:
         cursor.execute(LOCKABLE, [schema])
         names = [name for (name,) in cursor.fetchall()]
     if not names or len(names) > LOCKED_TABLES:
@@ -220,7 +272,7 @@ def _lock_out_writers(
     statement = sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables)
     while True:
         try:
-            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            with transaction.atomic(using=connection.alias), pinned(connection) as cursor:
                 limit_waiting(cursor, ATTEMPT, STATEMENT_TIMEOUT)
                 cursor.execute(statement)
                 limit_waiting(cursor, lock_timeout, STATEMENT_TIMEOUT)
@@ -240,7 +292,7 @@ def _terminate(connection: BaseDatabaseWrapper, schema: str) -> tuple[Session, .
         if not session.pid:
             continue
         try:
-            with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            with transaction.atomic(using=connection.alias), pinned(connection) as cursor:
                 cursor.execute("SELECT pg_terminate_backend(%s, 1000)", [session.pid])
         except DatabaseError as error:
             raise Blocked(
@@ -251,12 +303,22 @@ def _terminate(connection: BaseDatabaseWrapper, schema: str) -> tuple[Session, .
     return tuple(ended)
 
 
-def _at_work(database: str) -> Blocked:
-    return Blocked(
-        f"Another operation of this project is at work on database {database!r}. "
-        "Wait until it has ended, then run the command again."
-    )
+# The holder's transaction is idle on purpose, which a server may be set to end.
+HOLD = """
+    SELECT set_config('application_name', %s, true),
+           (SELECT count(set_config(name, '0', true)) FROM pg_settings
+            WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout'))
+"""
 
+# pg_locks shows the key in two halves.
+HOLDER = """
+    SELECT l.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), host(a.client_addr),
+           extract(epoch FROM clock_timestamp() - a.xact_start)::int
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND (l.classid::bigint << 32 | l.objid::bigint) = %s
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 # Parents first, as writers mostly go: who waits for its parent's lock holds none of a child's.
 LOCKABLE = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as DatabaseError
@@ -15,6 +16,10 @@ from fltr_project.errors import CannotRun, explain
 from fltr_project.paths import shown
 from fltr_project.routers import APP_DATABASES
 
+from . import direct, environment_mark, sessions
+from .errors import UnknownAlias
+from .search_path import pinned
+
 # Aliases whose schemas this project owns; `default` is Django's own and never among them.
 ALIASES = tuple(APP_DATABASES.values())
 OLDEST_MAJOR = 15
@@ -24,11 +29,8 @@ IDENTIFY = """
            current_setting('server_version_num')::int, current_setting('server_version'),
            (SELECT system_identifier FROM pg_control_system()), d.oid::bigint,
            pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
-           pg_has_role(d.datdba, 'USAGE'),
-           (SELECT split_part(setting, '=', 2)
-            FROM pg_db_role_setting s, unnest(s.setconfig) AS setting
-            WHERE s.setdatabase = d.oid AND s.setrole = 0
-              AND starts_with(setting, 'fltr.environment='))
+           pg_has_role(d.datdba, 'USAGE'), pg_backend_pid(),
+           shobj_description(d.oid, 'pg_database')
     FROM pg_database d WHERE d.datname = current_database()
 """
 
@@ -48,15 +50,32 @@ class Target:
     environment: str | None
     read_only: bool
     owns_database: bool
+    # What stands between, where the server is not what the URL says: a pooler, a tunnel.
+    through: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What is told of it to machines: no secret, and nothing that changes during a run."""
+        return {
+            "alias": self.alias,
+            "database": self.database,
+            "server": self.server,
+            "through": self.through,
+            "version": self.version,
+            # A number beyond what JavaScript can hold.
+            "system_identifier": str(self.system_identifier),
+            "role": self.role,
+            "environment": self.environment,
+        }
 
     def __str__(self) -> str:
-        return f"{self.database} on PostgreSQL {self.version} at {self.server}"
+        through = f" through {self.through}" if self.through else ""
+        return f"{self.database} on PostgreSQL {self.version} at {self.server}{through}"
 
 
 def known_aliases(requested: Sequence[str]) -> tuple[str, ...]:
     """The aliases asked for, once each and in the project's order; all of them when none is named.
 
-    Raises CannotRun for an unknown alias and for ``default``, which no schema command touches.
+    Raises UnknownAlias, and CannotRun for ``default``, which no schema command touches.
     """
     for alias in requested:
         if alias == "default":
@@ -66,11 +85,8 @@ def known_aliases(requested: Sequence[str]) -> tuple[str, ...]:
             )
         if alias not in ALIASES:
             # Databases are typed by their own names elsewhere: to confirm, and in psql.
-            named = (a for a in ALIASES if settings.DATABASES[a].get("NAME") == alias)
-            meant = "".join(f" Database {alias} is --database {a}." for a in named)
-            raise CannotRun(
-                f"There is no alias {alias!r}. Use one of: {', '.join(ALIASES)}.{meant}"
-            )
+            meant = tuple(a for a in ALIASES if settings.DATABASES[a].get("NAME") == alias)
+            raise UnknownAlias(alias, ALIASES, meant)
     return tuple(alias for alias in ALIASES if not requested or alias in requested)
 
 
@@ -80,7 +96,9 @@ def connect(alias: str) -> BaseDatabaseWrapper:
         raise CannotRun(problem)
     connection = connections[alias]
     try:
+        direct.turn(connection)
         connection.ensure_connection()
+        sessions.settle(connection)
     except DatabaseError as error:
         raise CannotRun(f"Database {alias!r}: {explain(error) or error}") from error
     return connection
@@ -91,7 +109,7 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
 
     Raises CannotRun for a server older than PostgreSQL 15.
     """
-    with connection.cursor() as cursor:
+    with pinned(connection) as cursor:
         cursor.execute(IDENTIFY)
         (
             database,
@@ -104,7 +122,8 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
             oid,
             read_only,
             owns_database,
-            environment,
+            pid,
+            comment,
         ) = cursor.fetchone()
     major = version_number // 10000
     if major < OLDEST_MAJOR:
@@ -121,10 +140,23 @@ def identify(connection: BaseDatabaseWrapper) -> Target:
         major=major,
         system_identifier=system_identifier,
         database_oid=oid,
-        environment=environment,
+        environment=environment_mark.marked(comment, database, oid),
         read_only=read_only,
         owns_database=owns_database,
+        through=_through(connection, pid, port),
     )
+
+
+def _through(connection: BaseDatabaseWrapper, pid: int, port: int | None) -> str | None:
+    """What stands between the client and the server; None where nothing is to be seen."""
+    info = connection.connection.info
+    at = f"{info.host}:{info.port}"
+    # A pooler cannot pass on by which number a query is to be cancelled: the next one's is another.
+    if info.backend_pid != pid:
+        return f"a pooler at {at}"
+    if port is not None and port != info.port:
+        return f"a tunnel or proxy at {at}"
+    return None
 
 
 def others(targets: Sequence[Target]) -> list[Target]:
@@ -147,7 +179,8 @@ def others(targets: Sequence[Target]) -> list[Target]:
 
 def _socket_directory(connection: BaseDatabaseWrapper) -> str:
     """Where the socket is that the client has used: a server does not tell everybody its own."""
-    return shown(Path(connection.connection.info.host))
+    host = Path(connection.connection.info.host)
+    return shown(host) if host.is_absolute() else "a socket"
 
 
 def require_distinct(targets: Sequence[Target]) -> None:

@@ -21,6 +21,11 @@ def clients() -> Path:
     """The folder to run `node` in; fails, and does not skip, where there is no Node.js."""
     if shutil.which("npm") is None:
         pytest.fail("these tests run the real clients: install nodejs (20 or newer) and npm")
+    return install()
+
+
+def install() -> Path:
+    """Put the clients of the lock file into var/ where they are not there yet."""
     INSTALLED.mkdir(parents=True, exist_ok=True)
     lock, installed_lock = HERE / "package-lock.json", INSTALLED / "package-lock.json"
     fresh = installed_lock.exists() and installed_lock.read_bytes() == lock.read_bytes()

@@ -71,6 +71,44 @@ def test_error_an_option_that_cannot_be_read(option: str) -> None:
     assert problem.startswith("X is malformed")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ada:se@cret@db/fltr",
+        "postgresql://ada:12/cret@db/fltr",
+        "postgresql://ada:12?cret@db/fltr",
+        "postgresql://ada:12?cret=@db/fltr",
+        "postgresql://ada:se%zzcret@db/fltr",
+        "postgresql://ada:se cret@db/fltr",
+        "postgresql://ada:se%ffcret@db/fltr",
+        "postgresql://ada:cret@db:port/fltr",
+        "postgresql://ada:cret@db:5432,two:x/fltr",
+        "postgresql://ada:cret@[::1/fltr",
+        "postgresql://ada:cret@db/fltr?sslmode",
+        "postgresql://ada:cret\udcff@db/fltr",
+    ],
+)
+def test_error_a_password_with_a_special_character_is_not_shown(url: str) -> None:
+    settings = addresses.parse("X", url)
+    assert settings["PROBLEM"].startswith("X is malformed")
+    assert "cret" not in repr(settings)
+
+
+def test_it_gives_no_secret_back() -> None:
+    url = "postgresql://ada:one@db/fltr?sslkey=/key.pem&sslpassword=two&password=three"
+    assert addresses.url_of(addresses.parse("X", url)) == "postgresql://ada@db/fltr?sslkey=/key.pem"
+
+
+def test_it_takes_a_special_character_as_it_is_where_it_may_stand() -> None:
+    settings = addresses.parse(
+        "X", "postgresql://a+b:p%2F%3F@db/fltr?sslrootcert=/a@b+c.pem&conn_max_age=5"
+    )
+    assert settings["USER"] == "a+b"
+    assert settings["PASSWORD"] == "p/?"
+    assert settings["OPTIONS"]["sslrootcert"] == "/a@b+c.pem"
+    assert settings["CONN_MAX_AGE"] == 5
+
+
 def test_it_bounds_the_wait_for_a_connection_unless_told_otherwise() -> None:
     assert addresses.parse("X", "postgresql://db/a")["OPTIONS"]["connect_timeout"] == 10
     told: dict[str, Any] = addresses.parse("X", "postgresql://db/a?connect_timeout=3")

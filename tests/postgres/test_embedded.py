@@ -17,15 +17,19 @@ import psycopg
 import pytest
 
 from fltr_project.errors import CannotRun
-from fltr_project.postgres import placement, programs
-from fltr_project.postgres.embedded import SUPERUSER, EmbeddedServer
+from fltr_project.postgres import environment_mark, programs
+from fltr_project.postgres.embedded import placement
+from fltr_project.postgres.embedded.postmaster import SUPERUSER
+from fltr_project.postgres.embedded.server import EmbeddedServer
+
+pytestmark = pytest.mark.slow
 
 USE = """
 import sys
 from pathlib import Path
 import psutil
 import psycopg
-from fltr_project.postgres.embedded import EmbeddedServer
+from fltr_project.postgres.embedded.server import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]))
 server.join()
 psycopg.connect(host=str(server.socket_directory), user="postgres", dbname="postgres").close()
@@ -242,8 +246,8 @@ def test_it_makes_only_its_own_databases_on_demand(server: EmbeddedServer) -> No
     assert server.create_database("fltr_auht") is False
     address = f"host={server.socket_directory} user={SUPERUSER} dbname=fltr_auth"
     with psycopg.connect(address) as connection:
-        marker = connection.execute("SHOW fltr.environment").fetchone()
-        assert marker == ("development",)
+        name, oid, comment = connection.execute(environment_mark.READ).fetchone() or ("", 0, "")
+        assert environment_mark.marked(comment, name, oid) == "development"
 
 
 def test_error_without_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +266,7 @@ def test_it_needs_nothing_of_the_wheel_with_urls() -> None:
         "from django.db import connections; list(connections.all());"
         "from django.core.management import get_commands, load_command_class as load;"
         "[load(app, name) for name, app in get_commands().items() if not app.startswith('django')];"
-        "sys.exit(any(m.startswith(('pixeltable', 'psutil', 'fltr_project.postgres.backend'))"
+        "sys.exit(any(m.startswith(('pixeltable', 'psutil', 'fltr_project.postgres.embedded.base'))"
         " for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

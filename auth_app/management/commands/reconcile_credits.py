@@ -4,11 +4,12 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from auth_app import reconcile
 from auth_app.api_keys import masked
-from fltr_project.management.base import SchemaCommand, target_json
+from auth_app.ledger import reconcile
+from fltr_project.catalog import contract
+from fltr_project.management.base import SchemaCommand
 from fltr_project.postgres.target import connect, identify
-from fltr_project.schema import contract
+from fltr_project.words import counted
 
 WORDS = {"user": "user", "team": "team", "api_key": "API key"}
 
@@ -16,12 +17,14 @@ WORDS = {"user": "user", "team": "team", "api_key": "API key"}
 class Command(SchemaCommand):
     help = (
         "Compares every balance (users, teams, API keys) with the sum of its ledger and lists those "
-        "that drift, and users without a credit account. Reads only, unless --repair is given. "
+        "that drift, and users without a credit account. Reads only, unless --repair or "
+        "--release-expired is given. "
         "Exits 0 when all agree or were repaired, 1 when some do not, 2 when it could not look."
     )
     examples = """\
   manage.py reconcile_credits              only look, at fltr_auth, which holds the credits
   manage.py reconcile_credits --repair     write a correcting row for each balance that drifts
+  manage.py reconcile_credits --release-expired   for a timer: give back what nobody settled in time
   manage.py reconcile_credits --format json
 """
     difference = "drift"
@@ -35,11 +38,21 @@ class Command(SchemaCommand):
             "accounts; never edits a balance or a row",
         )
 
-    def handle(self, repair: bool, **options: Any) -> None:
+        parser.add_argument(
+            "--release-expired",
+            action="store_true",
+            help="first give back what expired holds have that nobody settled",
+        )
+
+    def handle(self, repair: bool, release_expired: bool, **options: Any) -> None:
         target = identify(connect("auth"))
         contract.require_built(target)
         accounts = reconcile.count_accounts()
         self.say(f"Credits of {target}")
+        released = 0
+        if release_expired:
+            released = sum(1 for _ in reconcile.release_expired())
+            self.say(f"{counted(released, 'expired holds')} given back.")
         unopened = []
         for user_id in reconcile.open_accounts() if repair else reconcile.users_without_account():
             unopened.append(user_id)
@@ -55,16 +68,21 @@ class Command(SchemaCommand):
             self.print_json(
                 {
                     **self.outcome(exit_code),
-                    "database": target_json(target),
+                    "database": target.as_json(),
                     "accounts": accounts,
                     "users_without_account": unopened,
+                    "released": released,
                     "repaired": repair and (bool(unopened) or len(left) < len(found)),
                     "drifts": [_json(drift) for drift in found],
                 }
             )
         else:
             agree = accounts + (len(unopened) if repair else 0) - len(left)
-            verdict = f"{agree} of {agree + len(left)} balances agree with their ledgers."
+            verdict = (
+                f"{agree} of {agree + len(left)} balances agree with their ledgers."
+                if agree or left
+                else "There is no balance yet."
+            )
             self.say((self.style.ERROR if exit_code else self.style.SUCCESS)(verdict))
             work = ["open the missing accounts"] if unopened else []
             if any(drift.owner is not None for drift in found):

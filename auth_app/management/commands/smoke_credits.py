@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from auth_app import smoke, smoke_race
-from fltr_project.management.base import SchemaCommand, target_json
+from auth_app.smoke import race
+from auth_app.smoke import run as smoke
+from fltr_project.catalog import contract
+from fltr_project.management.base import SchemaCommand
 from fltr_project.postgres.target import connect, identify
-from fltr_project.schema import contract
 
 # Consumes whose time is taken.
 CONSUMES = 200
@@ -45,13 +46,14 @@ class Command(SchemaCommand):
         start = time.perf_counter()
         target = identify(connect("auth"))
         contract.require_built(target)
+        smoke.require_writable(target)
         if concurrency:
-            smoke_race.require_room(target, concurrency)
+            race.require_room(target, concurrency)
         result = smoke.run("auth", CONSUMES)
         checks, unchecked = list(result.checks), list(result.unchecked)
         if concurrency:
             with _ended_as_interrupted():
-                checks.append(smoke_race.drain(concurrency))
+                checks.append(race.drain(concurrency))
         else:
             unchecked.append(
                 "clients at once: that has to commit; add --concurrency N to let N of them race"
@@ -63,7 +65,7 @@ class Command(SchemaCommand):
             self.print_json(
                 {
                     **self.outcome(exit_code),
-                    "database": target_json(target),
+                    "database": target.as_json(),
                     "seconds": round(elapsed, 3),
                     "checks": [asdict(check) for check in checks],
                     "unchecked": unchecked,
@@ -79,8 +81,11 @@ class Command(SchemaCommand):
                 self.say(f"{self.style.WARNING('[--]')} not checked: {reason}")
             verdict = (
                 f"{len(checks) - failed} of {len(checks)} checks passed in {elapsed:.1f} s; "
-                "everything was rolled back"
-                + (", and the user of the race was removed." if concurrency else ".")
+                + (
+                    "all but the race was rolled back, and its user removed."
+                    if concurrency
+                    else "everything was rolled back."
+                )
             )
             self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
         self.exit_with(exit_code)

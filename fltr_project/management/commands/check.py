@@ -6,13 +6,27 @@ from django.core.management.base import CommandParser
 from django.core.management.commands.check import Command as DjangoCheck
 
 from fltr_project import checks
-from fltr_project.management.base import ExamplesHelpFormatter
+from fltr_project.management import schema_check
+from fltr_project.management.base import show_examples
+from fltr_project.postgres import direct
 
 EXAMPLES = """\
   manage.py check                                   settings and models
   manage.py check --database auth --database fltr   and both schemas, as verify_schema does
   manage.py check --deploy                          and what a server in public must not have
 """
+
+
+class _Described:
+    """Adds to a parser what Django's command adds, with a help for the argument that has none."""
+
+    def __init__(self, parser: CommandParser) -> None:
+        self.parser = parser
+
+    def add_argument(self, *names: str, **options: Any) -> None:
+        if names == ("args",):
+            options["help"] = "look at these apps only"
+        self.parser.add_argument(*names, **options)
 
 
 class Command(DjangoCheck):
@@ -22,21 +36,11 @@ class Command(DjangoCheck):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
-        for action in parser._actions:
-            if action.dest == "args":
-                action.help = "look at these apps only"
+        super().add_arguments(_Described(parser))  # type: ignore[arg-type]
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(
-            prog_name,
-            subcommand,
-            epilog=f"examples:\n{EXAMPLES}",
-            **kwargs,
-        )
-        parser.formatter_class = ExamplesHelpFormatter
-        return parser
+        return show_examples(super().create_parser(prog_name, subcommand, **kwargs), EXAMPLES)
 
     def handle(self, *app_labels: Any, **options: Any) -> None:
-        with checks.verifying_schemas():
+        with direct.schema_work(), checks.verifying_schemas(schema_check.messages):
             super().handle(*app_labels, **options)

@@ -2,25 +2,22 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
-from dataclasses import asdict
 from typing import Any
 
-from auth_app import smoke
-from fltr_project import history
-from fltr_project.errors import Blocked
-from fltr_project.management.base import target_json
+from fltr_project import registry
+from fltr_project.history import Event
+from fltr_project.management import outcomes, plans
+from fltr_project.management.backups import backup_line
 from fltr_project.management.checklist import Checklist
-from fltr_project.management.operations import OperationCommand, backup_json, backup_line
-from fltr_project.management.plans import plan_json, plan_lines
-from fltr_project.schema import aside, guards, nuke, plan_token, preflight
-from fltr_project.schema.compare import counts
-from fltr_project.schema.facts import ForeignKey
-from fltr_project.schema.plan import Plan
-from fltr_project.schema.rebuild import Rebuilt, Steps, rebuild
+from fltr_project.management.operations import OperationCommand, Request
+from fltr_project.postgres.target import connect
+from fltr_project.rebuild import migrations, preflight
+from fltr_project.rebuild.build import Options
+from fltr_project.rebuild.consent import issue_token, require_accepted
+from fltr_project.rebuild.plan import Plan, plan
+from fltr_project.rebuild.rebuild import rebuild
+from fltr_project.rebuild.steps import Steps
 from fltr_project.words import counted
-
-# What is proven of a rebuilt database before it commits, beyond its schema.
-PROOFS = {"auth": smoke.run}
 
 
 class Command(OperationCommand):
@@ -44,6 +41,7 @@ class Command(OperationCommand):
         self.add_databases(parser)
         self.add_consent(parser)
         self.add_token(parser)
+        self.add_losses(parser)
         self.add_format(parser)
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--plan", action="store_true", help="show what would be lost and stop")
@@ -55,210 +53,98 @@ class Command(OperationCommand):
         self.add_waiting(parser)
         self.add_backup(parser)
 
-    def handle(
-        self,
-        databases: list[str],
-        interactive: bool,
-        confirm: list[str],
-        token: str | None,
-        plan: bool,
-        keep: bool,
-        lock_timeout: float,
-        terminate: bool,
-        backup_dir: str | None,
-        wants_backup: bool,
-        **options: Any,
-    ) -> None:
-        milliseconds = self.milliseconds(lock_timeout)
-        start = time.perf_counter()
+    def handle(self, databases: list[str], plan: bool, keep: bool, **options: Any) -> None:
+        request, start = Request.of(options), time.perf_counter()
         checklist = Checklist(self.say, self.style, self.stdout.isatty() and self.format == "text")
-        self.steps = Steps(checklist.began, checklist.ended)
-        targets = self.reach(databases)
+        self.steps = Steps(checklist.began, checklist.ended, standings=self.standings)
+        self.reach(databases)
         if plan:
-            self._plan(self.plans(), backup_dir)
+            self._show_plan(request)
             return
-        checklist.targets(targets)
+        checklist.targets(self.targets)
         with self.alone():
-            plans = self._preflight()
-            self.obtain_consent(plans, confirm, interactive, token)
-            self.require_backup(plans, wants_backup, backup_dir)
-            for each in plans if wants_backup else ():
-                with self.steps.step("backup", each.target) as detail:
-                    made = self.back_up(each, backup_dir, milliseconds)
-                    detail.append(backup_line(made))
-            self.record(
-                history.BEGUN, "; ".join(f"{p.target.database}: {p.summary}" for p in plans)
-            )
-            aliases = tuple(target.alias for target in targets)
+            planned = self._preflight(request)
+            require_accepted(planned, request.accepted)
+            self.obtain_consent(request.consent(planned), request.interactive)
+            self._back_up(planned, request)
+            self.record(Event.BEGUN, _summary(planned))
             rebuilt = rebuild(
-                plans,
+                planned,
                 self.steps,
-                why=aside.journal(self.command, self.run_id, aliases),
-                proofs=PROOFS,
-                lock_timeout=milliseconds,
-                terminate=terminate,
+                Options(
+                    record=self.operation_record(),
+                    proofs=registry.proofs,
+                    carried=registry.carried,
+                    keep=keep,
+                    accepted=request.accepted,
+                    backed_up=bool(self.backups),
+                    lock_timeout=request.lock_timeout,
+                    terminate=request.terminate,
+                ),
             )
-            left = {} if keep else self._purge(rebuilt, milliseconds)
-        elapsed = time.perf_counter() - start
-        self.record(history.DONE, f"rebuilt in {elapsed:.1f} s", 0)
+        seconds = time.perf_counter() - start
+        done = outcomes.CleanSlate(rebuilt, self.steps.done, self.backups, seconds, keep)
+        self.record(Event.DONE, f"rebuilt in {seconds:.1f} s. {self.standing()}", 0)
         if self.format == "json":
-            self.print_json(self._as_json(rebuilt, left, keep, elapsed))
-        else:
-            self._show(rebuilt, left, keep, elapsed)
-            self.say_history()
+            self.print_json({**self.outcome(), **outcomes.clean_slate_json(done)})
+        for line in outcomes.clean_slate_lines(done, self.style):
+            self.say(line)
+        self.say_history()
 
-    def _plan(self, plans: list[Plan], backup_dir: str | None) -> None:
-        directory = self.backup_directory(backup_dir)
-        self.token = plan_token.issue(plans)
-        half = self.half_done()
-        self.record(
-            history.PLANNED, "; ".join(f"{p.target.database}: {p.summary}" for p in plans), 0
-        )
+    def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
+        done = self.steps.done if hasattr(self, "steps") else []
+        return {**super().failure(sentence, exit_code), "steps": outcomes.steps_json(done)}
+
+    def _show_plan(self, request: Request) -> None:
+        planned, half_done = self.plans(request.lock_timeout), self.half_done()
+        directory, self.token = request.backup_directory, issue_token(planned)
+        self.record(Event.PLANNED, _summary(planned), 0)
         if self.format == "json":
-            self.print_json(
-                {
-                    **self.outcome(),
-                    "plans": [plan_json(each, directory) for each in plans],
-                    "half_done": half,
-                    "token": self.token,
-                }
-            )
-            return
-        for each in plans:
-            for line in plan_lines(each, directory, self.style):
-                self.say(line)
-            self.say()
-        for sentence in half.values():
-            self.say(self.style.WARNING(sentence))
-        minutes = plan_token.VALID_FOR.total_seconds() / 60
-        self.say(f"Token: {self.token} (for {minutes:.0f} minutes, or until something changes)")
-        self.say("Nothing has changed.")
+            document = {
+                "plans": [plans.plan_json(each, directory) for each in planned],
+                "half_done": half_done,
+                "token": self.token,
+            }
+            self.print_json({**self.outcome(), **document})
+        for line in plans.lines(planned, directory, half_done, self.token, self.style):
+            self.say(line)
 
-    def _preflight(self) -> list[Plan]:
+    def _preflight(self, request: Request) -> list[Plan]:
         """The runbook's list of what must be so, each item a step with its evidence."""
-        half = self.half_done()
+        half_done = self.half_done()
         for target in self.targets:
-            if target.alias in half:
+            if target.alias in half_done:
                 with self.steps.step("found", target) as detail:
-                    detail.append(half[target.alias])
-        plans = []
+                    detail.append(half_done[target.alias])
+        planned: list[Plan] = []
+        unmade: frozenset[str] | None = None
         for target in self.targets:
             with self.steps.step("settings", target) as detail:
                 detail.append(preflight.variables(target.alias))
             with self.steps.step("migrations", target) as detail:
-                detail.append(preflight.migrations(target.alias))
+                # Of all apps at once, so it is looked up once.
+                unmade = migrations.unmade() if unmade is None else unmade
+                detail.append(preflight.models_are_migrated(target.alias, unmade))
             with self.steps.step("preflight", target) as detail:
-                each = self.plan(target)
-                guards.require_rebuildable(each)
-                guards.require_possible(each)
-                plans.append(each)
-                mark = each.target.environment or "not marked"
+                each = plan(connect(target.alias), target, request.lock_timeout)
+                preflight.require_rebuildable(each, request.accepted)
+                preflight.require_possible(each, moves_members=True)
                 kept = f", {counted(len(each.waiting), 'old schemas')} kept" if each.waiting else ""
-                detail.append(f"{mark}: {preflight.people(each)}{kept}")
-        return plans
-
-    def _purge(self, rebuilt: list[Rebuilt], lock_timeout: int) -> dict[str, str]:
-        """Drop the old schemas; what could not be dropped, by alias, with the reason.
-
-        The rebuild stands by now, so a reader of an old table is no failure of it.
-        """
-        left = {}
-        for result in rebuilt:
-            if result.aside is None:
-                continue
-            try:
-                with self.steps.step("purge", result.target) as detail:
-                    nuke.purge(result.target, result.aside, lock_timeout)
-                    detail.append(f"{result.aside} is gone")
-            except Blocked as error:
-                left[result.target.alias] = str(error)
-        return left
-
-    def _show(
-        self, rebuilt: list[Rebuilt], left: dict[str, str], keep: bool, elapsed: float
-    ) -> None:
-        for result in rebuilt:
-            catalog, target = result.catalog, result.target
-            self.say()
-            self.say(f"{target.database}: {counted(len(catalog.tables), 'tables')}")
-            self.say(f"  {', '.join(catalog.tables)}")
-            keys = catalog.of(ForeignKey)
-            self.say(f"{target.database}: {counted(len(keys), 'foreign keys')}")
-            width = max((len(key.object) for key in keys), default=0)
-            for key in keys:
-                self.say(f"  {key.object:<{width}}  {key.rule}")
-        self.say()
-        for result in rebuilt:
-            alias = result.target.alias
-            if alias in left:
-                self.say(self.style.WARNING(left[alias]))
-            if (alias in left or keep) and result.aside:
-                self.say(
-                    f"The old schema of {result.target.database} is kept in {result.aside}: "
-                    f"{aside.way_out(alias)}."
+                detail.append(
+                    f"{target.environment or 'not marked'}: {preflight.people(each)}{kept}"
                 )
-        tables = counted(sum(len(result.catalog.tables) for result in rebuilt), "tables")
-        keys_in_all = sum(len(result.catalog.of(ForeignKey)) for result in rebuilt)
-        foreign_keys = counted(keys_in_all, "foreign keys")
-        names = " and ".join(result.target.database for result in rebuilt)
-        proven = any(result.target.alias in PROOFS for result in rebuilt)
-        done = "rebuilt, verified and proven" if proven else "rebuilt and verified"
-        self.say(
-            self.style.SUCCESS(
-                f"Clean slate: {names} {done} in {elapsed:.1f} s ({tables}, {foreign_keys})."
-            )
-        )
+            planned.append(each)
+        return planned
 
-    def _as_json(
-        self, rebuilt: list[Rebuilt], left: dict[str, str], keep: bool, elapsed: float
-    ) -> dict[str, Any]:
-        return {
-            **self.outcome(),
-            "milliseconds": round(elapsed * 1000),
-            "steps": self._steps_json(),
-            "backups": [backup_json(made) for made in self.backups],
-            "databases": [
-                {
-                    **target_json(result.target),
-                    "tables": list(result.catalog.tables),
-                    "foreign_keys": [
-                        {
-                            "table": key.table,
-                            "columns": list(key.columns),
-                            "target": key.target,
-                            "target_columns": list(key.target_columns),
-                            "on_delete": key.on_delete,
-                        }
-                        for key in result.catalog.of(ForeignKey)
-                    ],
-                    "checked": counts(result.catalog),
-                    "findings": [
-                        asdict(finding)
-                        for finding in result.findings
-                        # It was found before it was purged.
-                        if kept or finding.object != f"schema {result.aside}"
-                    ],
-                    "aside": result.aside if kept else None,
-                }
-                for result in rebuilt
-                for kept in (keep or result.target.alias in left,)
-            ],
-        }
+    def _back_up(self, planned: list[Plan], request: Request) -> None:
+        for each in planned:
+            if not request.wants_backup:
+                self.back_up(each, request)
+                continue
+            with self.steps.step("backup", each.target) as detail:
+                made = self.back_up(each, request)
+                detail.append(backup_line(made) if made else "left out")
 
-    def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
-        steps = self._steps_json() if hasattr(self, "steps") else []
-        return {**super().failure(sentence, exit_code), "steps": steps}
 
-    def _steps_json(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "step": step.name,
-                "alias": step.target.alias,
-                "database": step.target.database,
-                "server": step.target.server,
-                "milliseconds": step.milliseconds,
-                "ok": step.ok,
-                "detail": step.detail,
-            }
-            for step in self.steps.done
-        ]
+def _summary(planned: list[Plan]) -> str:
+    return "; ".join(f"{each.target.database}: {each.summary}" for each in planned)

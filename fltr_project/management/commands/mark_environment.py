@@ -4,13 +4,18 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from typing import Any
 
-from fltr_project import history
 from fltr_project.errors import CannotRun
-from fltr_project.management.base import target_json
+from fltr_project.history import Event
 from fltr_project.management.operations import OperationCommand
-from fltr_project.postgres import settings_of_database
+from fltr_project.postgres import environment_mark
 from fltr_project.postgres.target import connect
-from fltr_project.schema import guards
+from fltr_project.rebuild.consent import (
+    ENVIRONMENTS,
+    FREE,
+    Consent,
+    is_protected,
+    require_known_names,
+)
 
 
 class Command(OperationCommand):
@@ -33,7 +38,7 @@ class Command(OperationCommand):
         parser.add_argument(
             "environment",
             nargs="?",
-            choices=guards.ENVIRONMENTS,
+            choices=ENVIRONMENTS,
             help="what the databases are from now on; left out, their marks are shown",
         )
         self.add_databases(parser)
@@ -53,10 +58,10 @@ class Command(OperationCommand):
         self.reach(databases)
         if environment is not None:
             self._mark(environment, interactive, confirm, token)
-            self.record(history.DONE, f"marked as {environment}", 0)
+            self.record(Event.DONE, f"marked as {environment}", 0)
         if self.format == "json":
             self.print_json(
-                {**self.outcome(), "databases": [target_json(each) for each in self.targets]}
+                {**self.outcome(), "databases": [each.as_json() for each in self.targets]}
             )
             return
         for target in self.targets:
@@ -65,6 +70,12 @@ class Command(OperationCommand):
             )
         if environment is not None:
             self.say_history()
+
+    @property
+    def plan_command(self) -> str:
+        # A plan of the same databases, so that one token is for all of them.
+        named = " ".join(f"--database {target.alias}" for target in self.targets)
+        return f"`manage.py clean_slate {named} --plan`"
 
     def _mark(
         self, environment: str, interactive: bool, confirm: list[str], token: str | None
@@ -77,20 +88,13 @@ class Command(OperationCommand):
                 )
         with self.alone():
             plans = self.plans()
-            guards.require_known_names(plans, confirm)
-            if environment in guards.FREE:
-                losing = [plan for plan in plans if guards.is_protected(plan)]
-                if losing or token is not None:
-                    # Its plan is of the same databases, so one token is for all of them.
-                    named = " ".join(f"--database {target.alias}" for target in self.targets)
-                    self.obtain_consent(
-                        plans,
-                        confirm,
-                        interactive,
-                        token,
-                        does="takes the protection from {plan.target}, which holds {plan.summary}",
-                        look=f"`manage.py clean_slate {named} --plan`",
-                    )
+            require_known_names(plans, confirm)
+            if environment in FREE and (token is not None or any(map(is_protected, plans))):
+                self.obtain_consent(
+                    Consent(plans, confirm, token),
+                    interactive,
+                    "takes the protection from {plan.target}, which holds {plan.summary}",
+                )
             for target in self.targets:
-                settings_of_database.ensure(connect(target.alias), "fltr.environment", environment)
+                environment_mark.write(connect(target.alias), environment)
         self.targets = tuple(replace(each, environment=environment) for each in self.targets)

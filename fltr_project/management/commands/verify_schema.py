@@ -1,20 +1,26 @@
 from __future__ import annotations
 
-import sys
+import time
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
 
-from fltr_project.errors import CannotRun, CleanSlateError, Declined, Refused, explain
-from fltr_project.management import reports
+from fltr_project.catalog.facts import Catalog
+from fltr_project.drift import ignore
+from fltr_project.drift.live import read_address, verify_live
+from fltr_project.drift.report import Verified
+from fltr_project.errors import Blocked, CannotRun, CleanSlateError, explain
+from fltr_project.management import repair_options, reports
 from fltr_project.management.base import SchemaCommand
-from fltr_project.postgres import addresses
+from fltr_project.postgres import addresses, locks
 from fltr_project.postgres.target import (
     ALIASES,
     Target,
@@ -23,19 +29,13 @@ from fltr_project.postgres.target import (
     known_aliases,
     require_distinct,
 )
-from fltr_project.schema import contract, data, guards, ignore
-from fltr_project.schema.apply import apply
-from fltr_project.schema.catalog import read, read_from
-from fltr_project.schema.facts import Catalog
-from fltr_project.schema.pending import with_pending
-from fltr_project.schema.plan import Plan
-from fltr_project.schema.plan import plan as read_plan
-from fltr_project.schema.repair import Repair, script_text
-from fltr_project.schema.verify import Verified, verify
-from fltr_project.words import counted
 
 # Looked for beside manage.py.
 IGNORE_FILE = "verify_schema.toml"
+# Seconds between two looks.
+PAUSE = 0.5
+# Those of management.build_reports.
+BUILD_FORMATS = ("github", "junit", "markdown")
 
 
 class Command(SchemaCommand):
@@ -43,7 +43,7 @@ class Command(SchemaCommand):
         "Compares the live catalogs with the contract (contract.json beside each app's migrations): every table, column, key, check, foreign "
         "key, index, trigger, function and right, missing and unexpected alike, and says what each "
         "difference means. Reads only, unless --apply is given. Exits 0 when they agree, 1 when "
-        "something is wrong, 2 when it could not look."
+        "something is wrong, 2 when it could not look, or not at all of it, 5 while an operation is at work."
     )
     examples = """\
   manage.py verify_schema                      both databases
@@ -55,6 +55,8 @@ class Command(SchemaCommand):
                                                or to run now
   manage.py verify_schema --database auth --against postgresql://reader@production/fltr_auth
                                                what differs from another database
+  manage.py verify_schema --self-test          does it see what it should, here and with these rights
+  manage.py verify_schema --wait 120           until a release has ended, two minutes at most
   manage.py verify_schema --strict --format json
 """
     difference = "drift"
@@ -63,10 +65,17 @@ class Command(SchemaCommand):
         self.add_databases(parser)
         parser.add_argument(
             "--format",
-            choices=("text", "json", *reports.RENDERERS),
+            choices=("text", "json", *BUILD_FORMATS),
             default="text",
             help="json prints one object on standard output, on failure too (docs/json/); github, "
             "junit and markdown are for a build",
+        )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            metavar="SECONDS",
+            help="look again until all is as it should be, for as long: for programs that must not start "
+            "before a release has ended",
         )
         parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
         parser.add_argument(
@@ -93,10 +102,20 @@ class Command(SchemaCommand):
         action.add_argument(
             "--write-contract",
             action="store_true",
-            help="write the live catalogs to contract.json instead of comparing: for developers, "
-            "on freshly migrated databases, after a migration was added",
+            help="write contract.json anew instead of comparing: for developers, after a migration was "
+            "added. Migrates a throw-away database of its own on the same server and reads that; the "
+            "databases themselves are not looked at",
         )
-        self.add_consent(parser.add_argument_group("with --apply"))
+        action.add_argument(
+            "--self-test",
+            action="store_true",
+            help="plant more than sixty kinds of drift in tables of its own, in a transaction that is "
+            "rolled back, and see whether each is found on this server by this role",
+        )
+        repair_options.add_trial(parser, "with --sql and --apply: ")
+        applying = parser.add_argument_group("with --apply")
+        repair_options.add_lock_timeout(applying)
+        self.add_consent(applying)
 
     def handle(
         self,
@@ -113,198 +132,177 @@ class Command(SchemaCommand):
                 "--against names one database. Say with --database which one to compare with it: "
                 f"{' or '.join(ALIASES)}."
             )
+        if options["self_test"] and self.format in BUILD_FORMATS:
+            raise CannotRun(f"--self-test takes no --format {self.format}. Use text or json.")
         if self.format != "text" and (options["sql"] or write_contract):
             raise CannotRun(
                 f"--sql and --write-contract take no --format {self.format}. Leave one of them "
                 "out; in json each finding has its repair."
             )
-        try:
-            connections = {alias: connect(alias) for alias in aliases}
-            targets = [identify(connection) for connection in connections.values()]
-            require_distinct(targets)
+        with _faults_named(options["traceback"]):
             if write_contract:
-                self._write(connections)
+                self._write(aliases)
                 return
-            ignores = self._ignores(ignore_file)
-            results = self._verify(targets, connections, against, ignores, options["data"])
+            ignores = _ignores(ignore_file)
+            with _waiting(options["wait"], aliases) as until:
+                targets = until(lambda: _identified(aliases), lambda found: True)
+                if options["self_test"]:
+                    self._test_itself(targets)
+                    return
+
+                def look() -> list[Verified]:
+                    expected = _read_against(against, aliases[0]) if against else None
+                    return [_verify(each, expected, ignores, options["data"]) for each in targets]
+
+                results = until(
+                    lambda: _quiet(look()),
+                    lambda found: not any(each.fails(strict) for each in found),
+                )
             if options["sql"] or options["apply"]:
-                _require_migrated(results)
-            if options["apply"]:
-                self._apply(results, options)
-                results = self._verify(targets, connections, against, ignores, options["data"])
-        except (CleanSlateError, DatabaseError, psycopg.Error):
-            raise
-        except Exception as error:
-            if explain(error) or options["traceback"]:
-                raise
-            # A crash says nothing about the databases, so it must not look like a difference.
-            raise CannotRun(
-                f"verify_schema itself failed: {type(error).__name__}: {error}. This is a fault of "
-                "the program, not of the databases; --traceback shows where."
-            ) from error
-        exit_code = int(any(result.fails(strict) for result in results))
-        if options["sql"]:
-            self._print_scripts(results)
-        else:
+                results = self._repair(results, look, options)
+        codes = {result.exit_code(strict) for result in results}
+        exit_code = 1 if 1 in codes else max(codes)
+        if not options["sql"]:
             self._report(results, strict, exit_code)
         self.exit_with(exit_code)
 
-    def _verify(
+    def _repair(
         self,
-        targets: Sequence[Target],
-        connections: Mapping[str, BaseDatabaseWrapper],
-        against: str | None,
-        ignores: Sequence[ignore.Ignore],
-        with_data: bool,
+        results: list[Verified],
+        look: Callable[[], list[Verified]],
+        options: dict[str, Any],
     ) -> list[Verified]:
-        catalogs = {
-            alias: read(connection, contract.tables(alias))
-            for alias, connection in connections.items()
-        }
-        reachable = dict(connections)
-        if with_data and "auth" not in reachable:
-            # The owners of datasets are there, whichever database was asked for.
-            reachable["auth"] = connect("auth")
-            catalogs["auth"] = read(reachable["auth"], contract.tables("auth"))
-        results = []
-        for target in targets:
-            alias = target.alias
-            expected = _read_against(against, alias) if against else contract.load(alias)
-            rows = data.check(alias, catalogs[alias], reachable, catalogs) if with_data else []
-            result = verify(target, expected, catalogs[alias], _elsewhere(alias), ignores, rows)
-            results.append(with_pending(result, connections[alias]))
-        return results
+        """Print the repair, or run it and look again."""
+        # Most runs only compare.
+        from fltr_project.management import repairs
+
+        chosen = repairs.choices(options)
+        repairs.require_migrated(results)
+        if options["sql"]:
+            self.stdout.write(repairs.scripts(results, chosen))
+            return results
+        return repairs.run(self, results, chosen, look)
+
+    def _test_itself(self, targets: Sequence[Target]) -> None:
+        from fltr_project.drift import self_test
+        from fltr_project.management import self_tests
+
+        results = [(target, self_test.run(target)) for target in targets]
+        exit_code = int(not all(each.seen for _, planted in results for each in planted))
+        if self.format == "json":
+            outcome = self.outcome(exit_code)
+            outcome["verdict"] = "failed" if exit_code else "clean"
+            self.print_json({**outcome, "self_test": self_tests.as_json(results)})
+        for line in self_tests.lines(results, self.style, self.verbosity):
+            self.say(line)
+        self.exit_with(exit_code)
+
+    def _write(self, aliases: Sequence[str]) -> None:
+        from fltr_project.management.contracts import write_contract
+
+        for alias in aliases:
+            self.say(f"Wrote {write_contract(alias)}.")
 
     def _report(self, results: Sequence[Verified], strict: bool, exit_code: int) -> None:
         if self.format == "json":
-            self.print_json({**self.outcome(exit_code), "databases": reports.databases(results)})
+            document = {**self.outcome(exit_code), "databases": reports.databases(results)}
+            # Both are 2 to a shell: here it has been looked, and not all could be seen.
+            document["verdict"] = "unknown" if exit_code == 2 else document["verdict"]
+            self.print_json(document)
         elif self.format == "text":
             self.say(reports.text(results, strict, self.style, self.verbosity))
         else:
-            self.stdout.write(reports.RENDERERS[self.format](results, strict))
+            from fltr_project.management.build_reports import RENDERERS
 
-    def _print_scripts(self, results: Sequence[Verified]) -> None:
-        scripts = [
-            (result.target.database, text) for result in results if (text := _script(result))
-        ]
-        if not scripts:
-            self.stdout.write("-- Nothing to repair.")
-        for database, text in scripts:
-            if len(scripts) > 1:
-                quoted = database.replace('"', '""')
-                self.stdout.write(f'\\connect "{quoted}"')
-            self.stdout.write(text)
-
-    def _apply(self, results: Sequence[Verified], options: dict[str, Any]) -> None:
-        concerned = [result for result in results if any(each.runs for each in _repairs(result))]
-        if not concerned:
-            return
-        for result in concerned:
-            # What is not built yet is for `migrate`, which would stumble over tables it has no record of.
-            contract.require_built(result.target)
-        plans = [read_plan(connect(result.target.alias), result.target) for result in concerned]
-        for result in concerned:
-            self.say(_script(result))
-        self._obtain_consent(plans, options)
-        for result in concerned:
-            count = apply(result.target, _repairs(result))
-            self.say(f"Repaired {result.target.database} with {counted(count, 'statements')}.")
-
-    def _obtain_consent(self, plans: Sequence[Plan], options: dict[str, Any]) -> None:
-        """As for a nuke, but for the token: what is about to run is shown, and it loses nothing."""
-        guards.require_known_names(plans, options["confirm"])
-        for plan in plans:
-            target = plan.target
-            if target.database in options["confirm"]:
-                continue
-            if not options["interactive"]:
-                if guards.is_protected(plan):
-                    raise Refused(
-                        f"Guard 'environment': {target} {guards.why_protected(plan)}, so --no-input "
-                        f"alone does not change it. Add --confirm {target.database}."
-                    )
-            elif not sys.stdin.isatty():
-                raise Refused(
-                    "Guard 'terminal': there is no terminal to ask on. Add --no-input, and for a "
-                    "protected database --confirm with its name."
-                )
-            else:
-                self._ask_for(target)
-
-    def _ask_for(self, target: Target) -> None:
-        self.stderr.write(f"This changes the schema of {target}.", self.style.WARNING)
-        self.stderr.write(
-            f"Type the database's name, {target.database}, to go on: ", lambda text: text, ending=""
-        )
-        self.stderr.flush()
-        try:
-            answer = input().strip()
-        except (EOFError, KeyboardInterrupt):
-            self.stderr.write("")
-            answer = ""
-        if answer != target.database:
-            raise Declined(f"Declined: nothing in {target.database} has changed.")
-
-    def _ignores(self, path: Path | None) -> tuple[ignore.Ignore, ...]:
-        if path is not None:
-            return ignore.load(path)
-        usual = settings.BASE_DIR / IGNORE_FILE
-        return ignore.load(usual) if usual.is_file() else ()
-
-    def _write(self, connections: Mapping[str, BaseDatabaseWrapper]) -> None:
-        for alias, connection in connections.items():
-            path = contract.path(alias)
-            catalog = read(connection, ["__drizzle_migrations"])
-            path.write_text(contract.dump(catalog), encoding="utf-8")
-            self.say(f"Wrote {path}.")
+            self.stdout.write(RENDERERS[self.format](results, strict))
 
 
-def _require_migrated(results: Sequence[Verified]) -> None:
-    """Raise CannotRun where migrations are about to make what the repair would make by hand."""
+def _verify(
+    target: Target, expected: Catalog | None, ignores: Sequence[ignore.Ignore], with_data: bool
+) -> Verified:
+    return verify_live(
+        connect(target.alias), target, expected=expected, ignores=ignores, with_data=with_data
+    )
+
+
+def _identified(aliases: Sequence[str]) -> list[Target]:
+    targets = [identify(connect(alias)) for alias in aliases]
+    require_distinct(targets)
+    return targets
+
+
+def _quiet(results: list[Verified]) -> list[Verified]:
+    """The results; raises Blocked where something is wrong while an operation is at work, which is no drift."""
     for result in results:
-        if result.pending:
-            raise CannotRun(
-                f"{result.target} lacks {counted(len(result.pending), 'migrations')}, and a repair "
-                "would make by hand what they make: run "
-                f"`manage.py migrate --database {result.target.alias}` first."
+        if result.wrong and (holder := locks.holder(connect(result.target.alias))):
+            raise Blocked(
+                f"Busy: an operation of this project is at work on {result.target}: {holder}. What it "
+                "leaves is not to be judged yet. Wait until it has ended, then run the command again."
             )
+    return results
 
 
-def _repairs(result: Verified) -> list[Repair]:
-    """Of what is wrong; what has no effect needs no repair."""
-    return [entry.repair for entry in result.wrong if entry.repair.statements]
+class _Until:
+    """Looks again until all is well or the time is over; what the last look has found or raised."""
+
+    def __init__(self, seconds: float, aliases: Sequence[str]) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._aliases = aliases
+
+    def __call__[T](self, look: Callable[[], T], is_well: Callable[[T], bool]) -> T:
+        while True:
+            try:
+                found = look()
+            except (CleanSlateError, DatabaseError, psycopg.Error):
+                if time.monotonic() >= self._deadline:
+                    raise
+                # A server that has just started knows nothing of a connection from before.
+                for alias in self._aliases:
+                    connections[alias].close()
+            else:
+                if is_well(found) or time.monotonic() >= self._deadline:
+                    return found
+            time.sleep(PAUSE)
 
 
-def _script(result: Verified) -> str:
-    return script_text(_repairs(result), f"Repairs {result.target}", result.target.alias)
+@contextmanager
+def _waiting(seconds: float | None, aliases: Sequence[str]) -> Iterator[_Until]:
+    if seconds is not None:
+        for alias in aliases:
+            # No time mends an address.
+            if problem := settings.DATABASES[alias].get("PROBLEM"):
+                raise CannotRun(problem)
+    yield _Until(seconds or 0, aliases)
 
 
-def _elsewhere(alias: str) -> dict[str, str]:
-    """The tables of the other contracts, and whose they are."""
-    return {
-        table: f"database {other!r}"
-        for other in ALIASES
-        if other != alias
-        for table in contract.tables(other)
-    }
+def _ignores(path: Path | None) -> tuple[ignore.Ignore, ...]:
+    if path is not None:
+        return ignore.load(path)
+    usual = settings.BASE_DIR / IGNORE_FILE
+    return ignore.load(usual) if usual.is_file() else ()
 
 
 def _read_against(url: str, alias: str) -> Catalog:
-    """The catalog of a database that is none of the project's own. Read-only."""
     address = addresses.parse("--against", url)
     if problem := address.get("PROBLEM"):
         raise CannotRun(problem)
-    known = {
-        "host": address["HOST"],
-        "port": address["PORT"],
-        "user": address["USER"],
-        "password": address["PASSWORD"],
-        "dbname": address["NAME"],
-        **address["OPTIONS"],
-    }
-    parameters = {key: value for key, value in known.items() if value}
     try:
-        with psycopg.connect(**parameters, autocommit=True) as raw:
-            return read_from(raw, contract.tables(alias))
+        return read_address(address, alias)
     except psycopg.Error as error:
         raise CannotRun(f"--against: {explain(error) or error}") from error
+
+
+@contextmanager
+def _faults_named(with_traceback: bool) -> Iterator[None]:
+    """A crash says nothing about the databases, so it must not look like a difference."""
+    try:
+        yield
+    except (CleanSlateError, CommandError, DatabaseError, psycopg.Error):
+        raise
+    except Exception as error:
+        if explain(error) or with_traceback:
+            raise
+        raise CannotRun(
+            f"verify_schema itself failed: {type(error).__name__}: {error}. This is a fault of "
+            "the program, not of the databases; --traceback shows where."
+        ) from error

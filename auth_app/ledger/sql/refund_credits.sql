@@ -1,0 +1,23 @@
+-- try_refund_credits for clients that want an error: SQLSTATE LC002, LC003, LC005 or 22003.
+CREATE OR REPLACE FUNCTION public.refund_credits(
+    p_transaction_id text, p_amount integer DEFAULT NULL, p_metadata jsonb DEFAULT NULL,
+    p_idempotency_key text DEFAULT NULL
+) RETURNS public.credit_transactions
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_result record;
+BEGIN
+    v_result := public.try_refund_credits(
+        p_transaction_id, p_amount, p_metadata, p_idempotency_key);
+    IF v_result.verdict NOT IN ('done', 'replayed') THEN
+        PERFORM public.raise_credit_refusal(
+            v_result.verdict, v_result.balance, p_amount,
+            format('transaction %L', p_transaction_id));
+    END IF;
+    RETURN v_result.entry;
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION public.refund_credits FROM PUBLIC;

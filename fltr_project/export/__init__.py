@@ -1,0 +1,1 @@
+"""The contract in the words of other programs: one module a language, each a function from tables to text."""
