@@ -13,3 +13,4 @@ class DataAppConfig(AppConfig):
     def ready(self) -> None:
         registry.access.register(database_of(self.label), "data_app.access.kinds")
         registry.data_checks.register(database_of(self.label), "data_app.data_checks.check")
+        registry.belongings.register(database_of(self.label), "data_app.belongings.remove")

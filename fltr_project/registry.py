@@ -28,6 +28,10 @@ class Registry:
         """The functions of a database, in the order in which they were registered."""
         return tuple(import_string(path) for path in self._paths.get(alias, ()))
 
+    def aliases(self) -> tuple[str, ...]:
+        """The databases that functions are registered for."""
+        return tuple(self._paths)
+
 
 # Each takes an alias, runs in the open transaction of a database that was just rebuilt, leaves no trace, and
 # answers with ``ok`` and ``detail`` (rebuild.build.Proof).
@@ -54,3 +58,7 @@ chosen_numbers: set[str] = set()
 # Each takes the connection of a database that a release has migrated, does what the app wants done then, and says in
 # words what that was, or None.
 releases = Registry()
+
+# Each takes ids of users that are about to be deleted, and deletes what is theirs in its database, in a transaction of
+# its own; how many rows those were.
+belongings = Registry()

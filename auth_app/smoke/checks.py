@@ -15,13 +15,13 @@ from auth_app.models import User
 from fltr_project.postgres.search_path import unpinned
 from fltr_project.words import counted
 
+from . import marked
 from .context import (
     LABEL,
     Live,
     NotChecked,
     Wrong,
     consume,
-    email,
     expect,
     expect_account,
     raises,
@@ -43,7 +43,7 @@ UNCHECKED = (
 def _sign_up_by_orm(live: Live) -> str:
     # The ORM names tables without their schema.
     with unpinned(connections[live.using]):
-        user = User.objects.using(live.using).create(name=LABEL, email=email())
+        user = User.objects.using(live.using).create(name=LABEL, email=marked.new_address(LABEL))
     return expect_account(live, user.pk) + ", not two"
 
 

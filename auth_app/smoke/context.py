@@ -21,9 +21,9 @@ from fltr_project.catalog.facts import Catalog, Fact, Function
 from fltr_project.drift.compare import Finding, Severity, differences
 from fltr_project.words import counted
 
-# Whoever finds one of these users knows where it is from; .invalid is nobody's domain (RFC 2606).
-LABEL = "smoke_credits"
-EMAIL = f"{LABEL}-%@example.invalid"
+from . import marked
+
+LABEL = marked.RACE
 
 
 class Wrong(Exception):
@@ -130,13 +130,9 @@ def raw_user(live: Live, address: str | None = None) -> str:
     return str(
         live.value(
             "INSERT INTO public.users (name, email) VALUES (%s, %s) RETURNING id",
-            *(LABEL, address or email()),
+            *(LABEL, address or marked.new_address(LABEL)),
         )
     )
-
-
-def email() -> str:
-    return EMAIL.replace("%", str(uuid.uuid4()))
 
 
 def expect(what: str, found: object, expected: object) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 from auth_app import ledger
 from fltr_project.catalog.facts import Trigger
 
-from .context import LABEL, Live, email, expect, expect_account, raw_user, refused
+from . import marked
+from .context import LABEL, Live, expect, expect_account, raw_user, refused
 
 # By table, a row that every guard accepts; bad rows differ from it in the columns that they name.
 GOOD_ROWS: dict[str, Callable[[Live], dict[str, Any]]] = {
-    "users": lambda live: {"name": LABEL, "email": email()},
+    "users": lambda live: {"name": LABEL, "email": marked.new_address(LABEL)},
     # The user has an account, but a row's checks come before the primary key.
     "user_credits": lambda live: {"user_id": live.spender},
     "teams": lambda live: {"name": LABEL, "owner_id": live.spender},

@@ -1,16 +1,10 @@
-"""N clients drain one account at once: the one proof that has to commit.
-
-Its user is marked and removed at the end, after an interrupt too. That of a run that was killed is
-removed by the next one, unless others are running.
-"""
+"""N clients drain one account at once, which has to be committed."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 from django.db import Error as DatabaseError
 from django.db import connections, transaction
@@ -21,16 +15,14 @@ from fltr_project.errors import CannotRun
 from fltr_project.postgres import locks
 from fltr_project.postgres.search_path import pinned
 from fltr_project.postgres.target import Target, connect
-from fltr_project.words import counted
 
+from . import marked
 from .checks import percentiles
-from .context import EMAIL, LABEL, Live, Wrong, email, expect
+from .context import LABEL, Live, Wrong, expect
 from .run import CheckResult
 
 # Credits in the account for each client, and how often each client tries: a quarter is refused.
 CREDITS_EACH, TRIES = 15, 20
-# An arbitrary key of the advisory lock that every race holds; it is per database.
-RACE_KEY = 0x72616365
 
 
 def require_room(target: Target, clients: int) -> None:
@@ -63,51 +55,23 @@ def drain(clients: int, using: str = "auth") -> CheckResult:
     """
     start = time.perf_counter()
     ok = False
-    with _user(clients * CREDITS_EACH, using) as (user_id, left_over):
+    with marked.room(marked.RACE, using) as user:
+        user_id = _user(user.address, clients * CREDITS_EACH, using)
         try:
             detail = _drain(user_id, clients, using)
             ok = True
         except Wrong as wrong:
             detail = str(wrong)
-    if left_over:
-        detail += f"; removed {counted(left_over, 'users')} left by killed runs"
+    detail += user.sentence
     name = "1 client alone" if clients == 1 else f"{clients} clients at once"
     return CheckResult(name, ok, detail, round((time.perf_counter() - start) * 1000))
 
 
-@contextmanager
-def _user(credits_: int, using: str) -> Iterator[tuple[str, int]]:
-    """A committed user for the block, and how many users of killed runs were removed before it.
-
-    A race shares the lock of RACE_KEY from before its user is committed until it removes it, and
-    users are removed only by a transaction that has that lock alone: no running race loses its own.
-    """
-    # Known beforehand: an interrupt of the commit does not tell whether there is a user.
-    address = email()
-    left_over = _remove_left_over(using)
-    with locks.held(using) as holder:
-        locks.limit_waiting(holder, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-        holder.execute("SELECT pg_advisory_xact_lock_shared(%s)", [RACE_KEY])
-        try:
-            with transaction.atomic(using=using), pinned(connections[using]) as cursor:
-                locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-                user_id = Live(using, Catalog(()), 0).user(credits_, address)
-            yield user_id, left_over
-        finally:
-            with transaction.atomic(using=using), pinned(connections[using]) as cursor:
-                locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-                cursor.execute("DELETE FROM public.users WHERE email = %s", [address])
-
-
-def _remove_left_over(using: str) -> int:
-    """Remove the users of killed runs, unless a race runs; how many."""
+def _user(address: str, credits_: int, using: str) -> str:
+    """A committed user with so many credits."""
     with transaction.atomic(using=using), pinned(connections[using]) as cursor:
         locks.limit_waiting(cursor, locks.LOCK_TIMEOUT, locks.STATEMENT_TIMEOUT)
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [RACE_KEY])
-        if not cursor.fetchone()[0]:
-            return 0
-        cursor.execute("DELETE FROM public.users WHERE email LIKE %s", [EMAIL.replace("_", r"\_")])
-        return int(cursor.rowcount)
+        return Live(using, Catalog(()), 0).user(credits_, address)
 
 
 def _drain(user_id: str, clients: int, using: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import uuid
 from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Iterator, Sequence
@@ -48,6 +47,7 @@ from fltr_project.rebuild.set_aside import half_done
 from . import advice
 from .backups import ProofProgress, backup_directory
 from .base import SchemaCommand
+from .interrupts import interrupted_by
 
 # What --accept-loss takes, and the kinds that it stands for.
 LOSSES = {kind.replace(" ", "-"): kind for kind in losses.KINDS}
@@ -167,7 +167,7 @@ class OperationCommand(SchemaCommand):
         self.token = options.get("token") or ""
         self.standings = Standings()
         try:
-            with _interrupted_by(signal.SIGTERM, signal.SIGHUP):
+            with interrupted_by(signal.SIGTERM, signal.SIGHUP):
                 return super().execute(*args, **options)
         except CommandError:
             # Recorded where it was told (_fail).
@@ -309,25 +309,3 @@ class OperationCommand(SchemaCommand):
             if uploaded.problem:
                 self.say(self.style.WARNING(f"  BACKUP_UPLOAD failed: {uploaded.problem}"))
         return made
-
-
-@contextmanager
-def _interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """Take these signals for a Ctrl-C, so that what has begun is undone and told."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {each: signal.getsignal(each) for each in signals}
-    try:
-        for each in signals:
-            # One that is ignored, as nohup has it, stays so.
-            if before[each] is not signal.SIG_IGN:
-                signal.signal(each, interrupt)
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -3,8 +3,6 @@ from __future__ import annotations
 import signal
 import time
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +10,7 @@ from auth_app.smoke import race
 from auth_app.smoke import run as smoke
 from fltr_project.catalog import contract
 from fltr_project.management.base import SchemaCommand
+from fltr_project.management.interrupts import interrupted_by
 from fltr_project.postgres.target import connect, identify
 
 # Consumes whose time is taken.
@@ -52,7 +51,7 @@ class Command(SchemaCommand):
         result = smoke.run("auth", CONSUMES)
         checks, unchecked = list(result.checks), list(result.unchecked)
         if concurrency:
-            with _ended_as_interrupted():
+            with interrupted_by(signal.SIGTERM):
                 checks.append(race.drain(concurrency))
         else:
             unchecked.append(
@@ -89,22 +88,6 @@ class Command(SchemaCommand):
             )
             self.say((self.style.ERROR if failed else self.style.SUCCESS)(verdict))
         self.exit_with(exit_code)
-
-
-@contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that it cleans up. In the main thread only."""
-
-    def end(number: int, _: object) -> None:
-        # `timeout` may send it twice, and the second must not end the cleaning.
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt(number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _clients(text: str) -> int:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from auth_app.smoke import race
+from auth_app.smoke import marked, race
 from tests.conftest import ROOT, Databases, Outcome
 
 pytestmark = pytest.mark.slow
@@ -104,7 +104,7 @@ def test_the_user_of_a_killed_race_is_removed_by_the_next(
         process.kill()
         holder.close()
         process.wait()
-    wait_until(databases, race.RACE_KEY, granted=True, count=0)
+    wait_until(databases, marked.KEY, granted=True, count=0)
     databases.execute("auth", "DROP FUNCTION public.stop() CASCADE")
     # Without a race nothing is removed.
     assert run("smoke_credits").code == 0
