@@ -27,6 +27,7 @@ class AuthAppConfig(AppConfig):
         registry.releases.register(
             database_of(self.label), "auth_app.drizzle.record.adopt_configured"
         )
+        registry.walks.register(database_of(self.label), "auth_app.smoke.apps.walk")
         registry.chosen_numbers.add(bonus.FUNCTION)
         registry.trigger_losses["users", "users_open_credit_account"] = (
             "Users who sign up by another client than Django get no credits."

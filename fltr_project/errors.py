@@ -39,6 +39,12 @@ class CannotRun(CleanSlateError):
     """Usage, connection or permission: nothing was done."""
 
 
+class ChecksFailed(CleanSlateError):
+    """What was done stands, and a check of it has failed."""
+
+    exit_code = 1
+
+
 class Refused(CleanSlateError):
     """A guard refused; the message names the guard and how to satisfy it."""
 

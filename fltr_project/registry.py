@@ -62,3 +62,7 @@ releases = Registry()
 # Each takes ids of users that are about to be deleted, and deletes what is theirs in its database, in a transaction of
 # its own; how many rows those were.
 belongings = Registry()
+
+# Each takes the addresses of the running web application and API, walks through both as a new user does, and answers with
+# ``checks`` (name, ok, detail, milliseconds) and with ``unchecked``, the reasons why something could not be looked at.
+walks = Registry()

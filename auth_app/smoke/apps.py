@@ -38,14 +38,19 @@ class Call:
     body: Any = None
 
 
+# Where examples/fastapi has them.
+SPEND = Call("POST", "/api/v1/datasets", {"name": "smoke_apps"})
+BALANCE, HEALTH = "/api/v1/credits/balance", "/health"
+
+
 @dataclass(frozen=True)
 class Applications:
     web: Site
     api: Site
     # A call that costs credits.
-    spend: Call
-    balance: str
-    health: str
+    spend: Call = SPEND
+    balance: str = BALANCE
+    health: str = HEALTH
 
 
 @dataclass
@@ -99,6 +104,11 @@ class Visit:
         call = self.apps.spend
         headers = {**self.pass_, "Idempotency-Key": key}
         return self.apps.api.ask(call.method, call.path, call.body, headers=headers)
+
+
+def walk(web: str, api: str) -> Smoke:
+    """``run`` for ``clean_slate``: through the applications at these addresses, with the paths of the examples."""
+    return run(Applications(Site(web), Site(api)))
 
 
 def run(apps: Applications, using: str = "auth") -> Smoke:

@@ -54,9 +54,12 @@ class Steps:
             raise
         finally:
             elapsed = round((time.perf_counter() - start) * 1000)
-            step = Step(name, target, elapsed, ok, ", ".join(detail))
-            self.done.append(step)
-            self.ended(step)
+            self.add(Step(name, target, elapsed, ok, ", ".join(detail)))
+
+    def add(self, step: Step) -> None:
+        """One that has been timed elsewhere."""
+        self.done.append(step)
+        self.ended(step)
 
 
 def sentence(error: BaseException) -> str:

@@ -11,12 +11,10 @@ import * as schema from "./schema.mjs";
 
 const [port, fault] = process.argv.slice(2);
 const pool = new pg.Pool({ connectionString: process.env.AUTH_DATABASE_URL });
-const database = fault === "local-time" ? drizzle(pool) : drizzle(pool, { schema });
 const auth = betterAuth({
   secret: process.env.BETTER_AUTH_SECRET,
   baseURL: `http://127.0.0.1:${port}`,
-  // With the pool alone Better Auth uses Kysely over node-postgres, which writes local time.
-  database: drizzleAdapter(database, { provider: "pg", usePlural: true, schema }),
+  database: drizzleAdapter(drizzle(pool, { schema }), { provider: "pg", usePlural: true, schema }),
   emailAndPassword: {
     enabled: true,
     requireEmailVerification: fault === "unconfirmed",
@@ -28,6 +26,13 @@ const auth = betterAuth({
   telemetry: { enabled: false },
   logger: { level: "error" },
 });
+if (fault === "local-time") {
+  // As node-postgres without Drizzle writes a time, in Tokyo.
+  const inUtc = Date.prototype.toISOString;
+  Date.prototype.toISOString = function () {
+    return inUtc.call(new Date(this.getTime() + 9 * 3_600_000));
+  };
+}
 const handle = toNodeHandler(auth);
 
 createServer((request, response) => {

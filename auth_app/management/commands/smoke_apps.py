@@ -7,7 +7,6 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
 from auth_app.smoke import apps
 from auth_app.smoke import run as smoke
@@ -15,9 +14,10 @@ from auth_app.smoke.sites import Site
 from fltr_project.catalog import contract
 from fltr_project.management.base import SchemaCommand
 from fltr_project.management.interrupts import interrupted_by
+from fltr_project.management.site_addresses import site_address
 from fltr_project.postgres.target import connect, identify
 
-SPEND = 'POST /api/v1/datasets {"name": "smoke_apps"}'
+SPEND = f"{apps.SPEND.method} {apps.SPEND.path} {json.dumps(apps.SPEND.body)}"
 CALL = re.compile(r"(?P<method>GET|POST|PUT|PATCH)\s+(?P<path>/\S*)(?:\s+(?P<body>.+))?", re.DOTALL)
 
 
@@ -40,14 +40,14 @@ class Command(SchemaCommand):
         self.add_format(parser)
         parser.add_argument(
             "--web",
-            type=_site,
+            type=site_address,
             required=True,
             metavar="URL",
             help="the Next.js application, which has Better Auth below /api/auth",
         )
         parser.add_argument(
             "--api",
-            type=_site,
+            type=site_address,
             required=True,
             metavar="URL",
             help="the application that spends credits",
@@ -62,7 +62,7 @@ class Command(SchemaCommand):
         parser.add_argument(
             "--balance",
             type=_path,
-            default="/api/v1/credits/balance",
+            default=apps.BALANCE,
             metavar="PATH",
             help="where the API says the balance: a number, or an object with one as "
             f"{', '.join(apps.BALANCE_FIELDS)} (default: %(default)s)",
@@ -70,13 +70,13 @@ class Command(SchemaCommand):
         parser.add_argument(
             "--health",
             type=_path,
-            default="/health",
+            default=apps.HEALTH,
             metavar="PATH",
             help="where the API says that it is well (default: %(default)s)",
         )
 
     def handle(
-        self, web: Site, api: Site, spend: apps.Call, balance: str, health: str, **options: Any
+        self, web: str, api: str, spend: apps.Call, balance: str, health: str, **options: Any
     ) -> None:
         start = time.perf_counter()
         targets = [identify(connect(alias)) for alias in ("auth", "fltr")]
@@ -84,7 +84,7 @@ class Command(SchemaCommand):
             contract.require_built(target)
         smoke.require_writable(targets[0])
         with interrupted_by(signal.SIGTERM):
-            result = apps.run(apps.Applications(web, api, spend, balance, health))
+            result = apps.run(apps.Applications(Site(web), Site(api), spend, balance, health))
         elapsed = time.perf_counter() - start
         failed = sum(not check.ok for check in result.checks)
         exit_code = 0 if result.ok else 1
@@ -93,15 +93,15 @@ class Command(SchemaCommand):
                 {
                     **self.outcome(exit_code),
                     "databases": [target.as_json() for target in targets],
-                    "web": web.url,
-                    "api": api.url,
+                    "web": web,
+                    "api": api,
                     "seconds": round(elapsed, 3),
                     "checks": [asdict(check) for check in result.checks],
                     "unchecked": list(result.unchecked),
                 }
             )
         else:
-            self.say(f"{web.url} and {api.url} on {targets[0]}")
+            self.say(f"{web} and {api} on {targets[0]}")
             width = max(len(check.name) for check in result.checks)
             for check in result.checks:
                 mark = self.style.SUCCESS("[ok]") if check.ok else self.style.ERROR("[!!]")
@@ -112,19 +112,6 @@ class Command(SchemaCommand):
             passed = len(result.checks) - failed
             self.say(style(f"{passed} of {len(result.checks)} steps passed in {elapsed:.1f} s."))
         self.exit_with(exit_code)
-
-
-def _site(text: str) -> Site:
-    try:
-        parts = urlsplit(text)
-        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or parts.query or parts.fragment or re.search(r"[\s\x00-\x1f]", text):
-        raise ArgumentTypeError(f"{text!r} is no address such as http://localhost:3000")
-    if parts.username is not None:
-        raise ArgumentTypeError("an address with a user or a password is not taken")
-    return Site(text.rstrip("/"))
 
 
 def _call(text: str) -> apps.Call:

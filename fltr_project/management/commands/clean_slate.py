@@ -5,18 +5,20 @@ from argparse import ArgumentParser
 from typing import Any
 
 from fltr_project import registry
+from fltr_project.errors import CannotRun, ChecksFailed
 from fltr_project.history import Event
 from fltr_project.management import outcomes, plans
 from fltr_project.management.backups import backup_line
 from fltr_project.management.checklist import Checklist
 from fltr_project.management.operations import OperationCommand, Request
+from fltr_project.management.site_addresses import site_address
 from fltr_project.postgres.target import connect
 from fltr_project.rebuild import migrations, preflight
 from fltr_project.rebuild.build import Options
 from fltr_project.rebuild.consent import issue_token, require_accepted
 from fltr_project.rebuild.plan import Plan, plan
 from fltr_project.rebuild.rebuild import rebuild
-from fltr_project.rebuild.steps import Steps
+from fltr_project.rebuild.steps import Step, Steps
 from fltr_project.words import counted
 
 
@@ -34,6 +36,8 @@ class Command(OperationCommand):
                                               protected databases
   manage.py clean_slate --database fltr       one database
   manage.py clean_slate --keep                keep the old schemas; `nuke_schema --undo` brings one back
+  manage.py clean_slate --web http://localhost:3000 --api http://localhost:8000
+                                              and walk through the applications, as smoke_apps does
   manage.py clean_slate --no-input --format json
 """
 
@@ -52,9 +56,23 @@ class Command(OperationCommand):
         )
         self.add_waiting(parser)
         self.add_backup(parser)
+        for option, name in (("--web", "the Next.js application"), ("--api", "the API")):
+            parser.add_argument(
+                option,
+                type=site_address,
+                metavar="URL",
+                help=f"{name}, running on these databases: afterwards walk through it and the other as smoke_apps does",
+            )
 
     def handle(self, databases: list[str], plan: bool, keep: bool, **options: Any) -> None:
         request, start = Request.of(options), time.perf_counter()
+        web, api = options["web"], options["api"]
+        if (web is None) != (api is None):
+            raise CannotRun("--web and --api go together: smoke_apps walks through both.")
+        if web and databases:
+            raise CannotRun(
+                "--web and --api go with both databases, which the applications use: leave out --database."
+            )
         checklist = Checklist(self.say, self.style, self.stdout.isatty() and self.format == "text")
         self.steps = Steps(checklist.began, checklist.ended, standings=self.standings)
         self.reach(databases)
@@ -82,14 +100,36 @@ class Command(OperationCommand):
                     terminate=request.terminate,
                 ),
             )
+        failed = self._walk(web, api) if web else []
         seconds = time.perf_counter() - start
         done = outcomes.CleanSlate(rebuilt, self.steps.done, self.backups, seconds, keep)
+        for line in outcomes.clean_slate_lines(done, self.style):
+            self.say(line)
+        if failed:
+            raise ChecksFailed(
+                f"The databases are rebuilt, and the applications do not work on them: {', '.join(failed)} failed. "
+                f"Mend them and run `manage.py smoke_apps --web {web} --api {api}`; what keeps its connections "
+                "open, restart."
+            )
         self.record(Event.DONE, f"rebuilt in {seconds:.1f} s. {self.standing()}", 0)
         if self.format == "json":
             self.print_json({**self.outcome(), **outcomes.clean_slate_json(done)})
-        for line in outcomes.clean_slate_lines(done, self.style):
-            self.say(line)
         self.say_history()
+
+    def _walk(self, web: str, api: str) -> list[str]:
+        """Walk through the applications, each of their steps one of the report; the names of those that failed."""
+        failed = []
+        for target in self.targets:
+            for walk in registry.walks.of(target.alias):
+                walked = walk(web, api)
+                for check in walked.checks:
+                    self.steps.add(
+                        Step(check.name, target, check.milliseconds, check.ok, check.detail)
+                    )
+                for reason in walked.unchecked:
+                    self.say(f"{self.style.WARNING('[--]')} not checked: {reason}")
+                failed += [check.name for check in walked.checks if not check.ok]
+        return failed
 
     def failure(self, sentence: str, exit_code: int) -> dict[str, Any]:
         done = self.steps.done if hasattr(self, "steps") else []
