@@ -1,6 +1,6 @@
 # Two commands are enough: `make clean-slate` and `make test`. Both set themselves up.
 .DEFAULT_GOAL := help
-.PHONY: help setup clean-slate test test-15 test-16 test-17 test-clients lint types squawk check migration serve lock clean
+.PHONY: help setup clean-slate test test-15 test-16 test-17 test-clients lint types squawk check migration serve demo lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -62,6 +62,9 @@ serve: setup ## the admin at http://localhost:8001/admin/
 	@$(PYTHON) manage.py first_staff
 	@echo "The admin is at http://localhost:8001/admin/ (for something to look at: $(PYTHON) manage.py sample_data)"
 	@$(PYTHON) manage.py runserver 8001
+
+demo: setup ## both example applications and the admin, on ports 3000, 8000 and 8001; needs Node.js 20.9 or newer
+	@$(PYTHON) examples/demo.py
 
 setup: $(VENV)/.ready ## the virtual environment, from the lock file
 

@@ -27,6 +27,8 @@ from .sites import Answer, Site
 
 # How far an application's clock may be off; the next wrong time zone is at 15 minutes.
 CLOCK = timedelta(minutes=5)
+# The most seconds that Better Auth may ask to wait: by default it takes three log-ins in ten seconds from one address.
+WAIT = 60
 COOKIE = "better-auth.session_token"
 BALANCE_FIELDS = ("balance", "credits", "remaining")
 
@@ -88,14 +90,14 @@ class Visit:
         return count, total
 
     def better_auth(self, method: str, path: str, body: object = None) -> Answer:
-        """A call of Better Auth, with the cookies of the session."""
-        return self.apps.web.ask(
-            method,
-            f"/api/auth{path}",
-            body,
-            headers={"Origin": self.apps.web.origin},
-            cookies=self.cookies,
-        )
+        """A call of Better Auth, with the cookies of the session. Waits once where it says that there were too many."""
+        arguments = (method, f"/api/auth{path}", body, {"Origin": self.apps.web.origin})
+        answer = self.apps.web.ask(*arguments, cookies=self.cookies)
+        seconds = answer.headers.get("x-retry-after") or answer.headers.get("retry-after") or ""
+        if answer.status == 429 and seconds.isdecimal() and int(seconds) <= WAIT:
+            time.sleep(int(seconds) + 1)
+            answer = self.apps.web.ask(*arguments, cookies=self.cookies)
+        return answer
 
     def balance(self, headers: dict[str, str]) -> Answer:
         return self.apps.api.ask("GET", self.apps.balance, headers=headers)

@@ -31,7 +31,6 @@ class Health(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.settings = settings.load()
     app.state.databases = Databases(app.state.settings)
     finishing = asyncio.create_task(finish_again_and_again(app.state.databases))
     yield
@@ -52,6 +51,8 @@ async def finish_again_and_again(databases: Databases) -> None:
 
 
 app = FastAPI(title="FLTR", version="1.0.0", lifespan=lifespan)
+# Here, and not at the start, so that what is missing is one sentence.
+app.state.settings = settings.load()
 problems.install(app)
 app.include_router(credit_routes.router)
 app.include_router(dataset_routes.router)

@@ -1,0 +1,2 @@
+/** What a question costs, in credits. */
+export const QUESTION = 5;
