@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from .generated.auth import ApiKeyCredits, CreditTransaction, UserCredits
 from .generated.credits import refund_credits
 from .identity import Identity, InDatabases, InSettings, Known
-from .inputs import Id, IdempotencyKey, Line
+from .inputs import Id, IdempotencyKey, Line, Utc
 from .problems import Refused, documented
 
 # What each operation costs, in credits.
@@ -35,7 +35,7 @@ class Transaction(BaseModel):
     operation: str | None
     resource_id: str | None
     balance_after: int | None
-    created_at: datetime
+    created_at: Utc
 
 
 class Transactions(BaseModel):
@@ -120,7 +120,7 @@ async def pricing() -> dict[str, int]:
     return PRICING
 
 
-@router.post("/refund", responses=documented(401, 403, 404, 409))
+@router.post("/refund", responses=documented(400, 401, 403, 404, 409))
 async def refund(
     body: Refund,
     databases: InDatabases,

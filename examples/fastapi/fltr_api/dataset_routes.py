@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
@@ -13,7 +12,7 @@ from sqlmodel import col, delete, select
 from . import datasets
 from .generated.fltr import Dataset
 from .identity import Identity, InDatabases, Known
-from .inputs import IdempotencyKey, Line, Text
+from .inputs import IdempotencyKey, Line, Text, Utc
 from .problems import Refused, documented
 
 router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"])
@@ -29,13 +28,13 @@ class DatasetOut(BaseModel):
     name: str
     description: str | None
     status: str
-    created_at: datetime
+    created_at: Utc
 
 
 @router.post(
     "",
     status_code=201,
-    responses=documented(401, 402, 404, 409, 429)
+    responses=documented(400, 401, 402, 404, 409, 429)
     | {200: {"model": DatasetOut, "description": "It was made before"}},
 )
 async def create(
