@@ -78,7 +78,8 @@ class Command(SchemaCommand):
             self.print_json({**self.outcome(exit_code), **document})
         self.say(reports.text([verified], False, self.style, self.verbosity))
         if recorded:
-            self.say(f"Adopted: {' and '.join(recorded)} are recorded on {target}.")
+            verb = "is" if len(recorded) == 1 else "are"
+            self.say(f"Adopted: {' and '.join(recorded)} {verb} recorded on {target}.")
         elif was_recorded:
             self.say(f"There is nothing to adopt: the migrations of {target} are recorded before.")
         else:
