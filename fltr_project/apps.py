@@ -3,10 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.models.signals import post_migrate
 
-from .routers import APP_DATABASES
+from .routers import APP_DATABASES, parts
 
 
 class FltrProjectConfig(AppConfig):
@@ -17,6 +19,13 @@ class FltrProjectConfig(AppConfig):
         # Importing them registers them.
         from . import checks as checks
 
+        for name in settings.CONTRACT_EXTRAS:
+            if not any(
+                config.name == name for alias in APP_DATABASES.values() for config in parts(alias)
+            ):
+                raise ImproperlyConfigured(
+                    f"FLTR_CONTRACT_EXTRAS names {name!r}, whose app configuration is no ContractPart (docs/plugins.md)."
+                )
         for label in APP_DATABASES:
             post_migrate.connect(keep_time_in_utc, sender=apps.get_app_config(label))
             post_migrate.connect(renew_access, sender=apps.get_app_config(label))

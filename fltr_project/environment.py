@@ -6,8 +6,9 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 import environ
@@ -111,6 +112,24 @@ def words(name: str) -> list[str]:
         raise ImproperlyConfigured(
             f"{name} has an empty part. Separate its parts by one comma each."
         )
+    return found
+
+
+def apps(name: str, known: Mapping[str, str]) -> list[str]:
+    """The Django apps that are named between commas, by a word of ``known`` or by the module's own name."""
+    found = []
+    for word in words(name):
+        module = known.get(word, word)
+        try:
+            there = find_spec(module) is not None
+        except (ImportError, ValueError):
+            there = False
+        if not there:
+            raise ImproperlyConfigured(
+                f"{name} names {word!r}, which is neither a module nor one of {', '.join(known)}."
+            )
+        if module not in found:
+            found.append(module)
     return found
 
 

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.db.models import Model
+
+from fltr_project.parts import ContractPart
 
 APP_DATABASES = {"auth_app": "auth", "data_app": "fltr"}
 
 
 def database_of(app_label: str) -> str:
-    """The one alias that holds the app's tables; every app but ours lives in ``default``."""
-    return APP_DATABASES.get(app_label, "default")
+    """The one alias that holds the app's tables; every app but ours and the parts lives in ``default``."""
+    if app_label in APP_DATABASES:
+        return APP_DATABASES[app_label]
+    part = apps.app_configs.get(app_label)
+    return part.database if isinstance(part, ContractPart) else "default"
+
+
+def parts(alias: str) -> tuple[ContractPart, ...]:
+    """The parts that this project's contract of the database has, in the order of INSTALLED_APPS."""
+    return tuple(
+        each
+        for each in apps.get_app_configs()
+        if isinstance(each, ContractPart) and each.database == alias
+    )
+
+
+def labels(alias: str) -> tuple[str, ...]:
+    """The apps whose tables are in the database."""
+    return tuple(label for label in apps.app_configs if database_of(label) == alias)
 
 
 class AppRouter:

@@ -26,7 +26,13 @@ OPERATIONS_LOG = VAR_DIR / "operations.jsonl"
 
 VARIABLES = addresses.VARIABLES | {
     *("ALLOWED_HOSTS", "DEBUG", "PREPARED_STATEMENTS", "SECRET_KEY", "SIGNUP_BONUS_CREDITS"),
-    *("PROOF_DATABASE_URL", "BACKUP_UPLOAD", "BACKUP_UPLOAD_TIMEOUT", "DRIZZLE_FOLDER"),
+    *(
+        "FLTR_CONTRACT_EXTRAS",
+        "PROOF_DATABASE_URL",
+        "BACKUP_UPLOAD",
+        "BACKUP_UPLOAD_TIMEOUT",
+        "DRIZZLE_FOLDER",
+    ),
 }
 environment.read_env_file(BASE_DIR / ".env", VARIABLES)
 
@@ -73,10 +79,22 @@ if environment.boolean("PREPARED_STATEMENTS", default=addresses.is_embedded(DATA
         server_side_binding=True, prepare_threshold=5
     )
 
+# What the contract has besides what everybody has: plugins of Better Auth, or apps of a team's own.
+CONTRACT_EXTRAS = environment.apps(
+    "FLTR_CONTRACT_EXTRAS",
+    known={
+        "better-auth-admin": "plugins.better_auth_admin",
+        "better-auth-jwt": "plugins.better_auth_jwt",
+        "better-auth-organization": "plugins.better_auth_organization",
+        "better-auth-two-factor": "plugins.better_auth_two_factor",
+    },
+)
+
 INSTALLED_APPS = [
     "fltr_project",
     "auth_app",
     "data_app",
+    *CONTRACT_EXTRAS,
     "fltr_project.admin_apps.CleanSlateAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -126,7 +126,7 @@ def verify(person: str) -> dict[str, Observation]:
 
 def contract_id(alias: str) -> str:
     """By which a contract is told from another: the beginning of its file's SHA-256."""
-    return hashlib.sha256(contract.path(alias).read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(contract.dump(contract.load(alias)).encode()).hexdigest()[:12]
 
 
 def in_words(error: Exception) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
 from fltr_project import registry
+from fltr_project.routers import parts
 
 from . import contract
 from .facts import Function
@@ -38,7 +39,11 @@ class Access:
 
 def kinds(alias: str) -> dict[str, Access]:
     """The kinds of programs of the database ``alias``, by their names; touches no database."""
-    return {kind: access for each in registry.access.of(alias) for kind, access in each().items()}
+    found = {kind: access for each in registry.access.of(alias) for kind, access in each().items()}
+    for part in parts(alias):
+        for kind, tables in part.rights.items():
+            found[kind] = replace(found[kind], tables={**found[kind].tables, **tables})
+    return found
 
 
 def tables(alias: str) -> tuple[str, ...]:

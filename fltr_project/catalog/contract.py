@@ -1,6 +1,6 @@
 """What each database must hold: the canonical catalog of a freshly migrated one, kept in a file.
 
-Each app keeps its ``contract.json`` beside its migrations. It is generated
+Each app keeps its ``contract.json`` beside its migrations, and so does each part that a project has besides. It is generated
 from the migrations, one fact a line so that a review shows what changed, and a test proves it
 current.
 """
@@ -13,12 +13,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 
 from fltr_project.errors import CannotRun
+from fltr_project.parts import ContractPart
 from fltr_project.postgres.search_path import pinned
 from fltr_project.postgres.target import Target, connect
-from fltr_project.routers import APP_DATABASES
+from fltr_project.routers import APP_DATABASES, parts
 
 from . import aside
 from .facts import KINDS, TRACKING_TABLES, Catalog, Fact
@@ -29,21 +30,43 @@ CARRIED = frozenset({"name", "constraint", "replica_identity"})
 
 
 def path(alias: str) -> Path:
-    """Where the contract of ``alias`` is kept."""
-    app_label = next(label for label, home in APP_DATABASES.items() if home == alias)
-    return Path(apps.get_app_config(app_label).path) / "contract.json"
+    """Where the contract of ``alias`` is kept that everybody has."""
+    return _path(home(alias))
+
+
+def home(alias: str) -> AppConfig:
+    """The app whose contract everybody has in the database ``alias``."""
+    return apps.get_app_config(next(label for label, at in APP_DATABASES.items() if at == alias))
 
 
 @cache
 def load(alias: str) -> Catalog:
-    """The contract of ``alias``, from its file; touches no database."""
-    document = json.loads(path(alias).read_text(encoding="utf-8"))
-    facts = tuple(
-        kind(**{"table": "", **{name: _frozen(value) for name, value in entry.items()}})
-        for kind in KINDS
-        for entry in document["facts"].get(kind.plural, [])
+    """The contract of ``alias`` with its parts, from their files; touches no database."""
+    return Catalog(
+        tuple(fact for app in (home(alias), *parts(alias)) for fact in load_of(app).facts)
     )
-    return Catalog(facts)
+
+
+def load_of(app: AppConfig) -> Catalog:
+    """What one app's file says. Raises CannotRun where a part has none."""
+    file = _path(app)
+    if isinstance(app, ContractPart) and not file.exists():
+        raise CannotRun(
+            f"{app.name} has no {file.name}, which says what its migrations make. Write it: "
+            f"FLTR_CONTRACT_EXTRAS={app.name} manage.py verify_schema --database {app.database} --write-contract"
+        )
+    document = json.loads(file.read_text(encoding="utf-8"))
+    return Catalog(
+        tuple(
+            kind(**{"table": "", **{name: _frozen(value) for name, value in entry.items()}})
+            for kind in KINDS
+            for entry in document["facts"].get(kind.plural, [])
+        )
+    )
+
+
+def _path(app: AppConfig) -> Path:
+    return Path(app.path) / "contract.json"
 
 
 def dump(catalog: Catalog) -> str:
@@ -56,9 +79,9 @@ def dump(catalog: Catalog) -> str:
     return f'{{\n  "format": {FORMAT},\n  "facts": {{\n' + ",\n".join(groups) + "\n  }\n}\n"
 
 
-def write(alias: str, catalog: Catalog) -> Path:
-    """Make the catalog the contract of ``alias``; the file is whole at every moment."""
-    file = path(alias)
+def write(app: AppConfig, catalog: Catalog) -> Path:
+    """Make the catalog what the app's file says; the file is whole at every moment."""
+    file = _path(app)
     beside = file.with_suffix(".new")
     beside.write_text(dump(catalog), encoding="utf-8")
     beside.replace(file)

@@ -25,7 +25,7 @@ from fltr_project.drift.trial import Limits, tried
 from fltr_project.postgres import locks
 from fltr_project.postgres.search_path import pinned
 from fltr_project.postgres.target import Target
-from fltr_project.routers import APP_DATABASES, database_of
+from fltr_project.routers import database_of, labels
 from fltr_project.words import counted, visible
 
 from . import migrations
@@ -74,7 +74,6 @@ class Built:
 
 def look(connection: BaseDatabaseWrapper) -> Built:
     """What is there of the tables that migrations make, and whether they are recorded. Read-only."""
-    labels = [label for label, alias in APP_DATABASES.items() if alias == connection.alias]
     with pinned(connection) as cursor:
         # Of the models and not of the contract, which may be written anew just now.
         cursor.execute(THERE, [_tables(connection.alias)])
@@ -83,7 +82,7 @@ def look(connection: BaseDatabaseWrapper) -> Built:
         if has_record and may_read:
             cursor.execute(
                 "SELECT EXISTS (SELECT FROM public.django_migrations WHERE app = ANY (%s))",
-                [labels],
+                [list(labels(connection.alias))],
             )
             (recorded,) = cursor.fetchone()
     return Built(tuple(tables), recorded, has_drizzle)
