@@ -44,6 +44,10 @@ squawk: setup ## read the SQL of the migrations for what locks or breaks (.squaw
 	    database=auth; if [ $$app = data_app ]; then database=fltr; fi; \
 	    $(PYTHON) manage.py sqlmigrate $$app $$name --database $$database > var/squawk/$$app.$$name.sql || exit 1; \
 	done
+	@for part in admin jwt organization two-factor; do \
+	    FLTR_CONTRACT_EXTRAS=better-auth-$$part $(PYTHON) manage.py sqlmigrate better_auth_$$(echo $$part | tr - _) 0001_initial \
+	        --database auth > var/squawk/better_auth_$$part.sql || exit 1; \
+	done
 	@$(VENV)/bin/squawk var/squawk/*.sql
 
 check: lint types squawk test ## what must pass, but for the clients and the other servers that CI adds

@@ -275,3 +275,13 @@ def test_json(run: Callable[..., Outcome], tmp_path: Path) -> None:
     file = tmp_path / "out"
     told = run(*words, "--output", str(file), "--check")
     assert (told.code, json.loads(told.out)["verdict"]) == (1, "differs")
+
+
+@pytest.mark.parametrize(
+    ("to", "alias"), [("drizzle", "auth"), ("sqlmodel", "fltr"), ("sql", "auth")]
+)
+def test_without_a_database_it_is_whose_application_speaks_it(
+    run: Callable[..., Outcome], to: str, alias: str
+) -> None:
+    outcome = run("export_schema", "--to", to)
+    assert (outcome.out, outcome.code) == (export(alias, to), 0)

@@ -9,7 +9,7 @@ from typing import Any
 from fltr_project.errors import CannotRun
 from fltr_project.export.exports import LANGUAGES, export
 from fltr_project.export.files import read, write
-from fltr_project.management.base import SchemaCommand
+from fltr_project.management.base import WHICH, SchemaCommand
 from fltr_project.postgres.target import known_aliases
 from fltr_project.words import counted, visible
 
@@ -24,8 +24,8 @@ class Command(SchemaCommand):
         "nothing to do. Asks no database. With --check it writes nothing, and exits with 1 where the file differs."
     )
     examples = """\
-  manage.py export_schema --to drizzle --database auth --output ../web/src/db/schema.ts
-  manage.py export_schema --to sqlmodel --database fltr --output ../api/app/models.py
+  manage.py export_schema --to drizzle --output ../web/src/db/schema.ts
+  manage.py export_schema --to sqlmodel --output ../api/app/models.py
   manage.py export_schema --to sqlmodel --database fltr --output ../api/app/models.py --check
                                               for a build: is the file still what it should be
   manage.py export_schema --to mermaid --database auth
@@ -34,7 +34,11 @@ class Command(SchemaCommand):
     difference = "differs"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        self.add_database(parser)
+        parser.add_argument(
+            "--database",
+            metavar="ALIAS",
+            help=f"{WHICH} (default: auth, and fltr for sqlmodel)",
+        )
         parser.add_argument("--to", required=True, choices=sorted(LANGUAGES), help="in which words")
         parser.add_argument(
             "--output", type=Path, metavar="PATH", help="a file instead of standard output"
@@ -47,9 +51,10 @@ class Command(SchemaCommand):
         self.add_format(parser)
 
     def handle(
-        self, database: str, to: str, output: Path | None, check: bool, **options: Any
+        self, database: str | None, to: str, output: Path | None, check: bool, **options: Any
     ) -> None:
-        (alias,) = known_aliases([database])
+        # Whose application speaks it.
+        (alias,) = known_aliases([database or ("fltr" if to == "sqlmodel" else "auth")])
         if check and output is None:
             raise CannotRun(
                 "--check compares a file with what it should be. Name it with --output."
