@@ -6,15 +6,18 @@ import base64
 import hashlib
 import hmac
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from tests.conftest import ROOT, Databases
 
@@ -36,32 +39,30 @@ def serving(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a server until the block ends; the block begins when ``url`` answers."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
-    process = subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env={**inherited, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # With its children, such as those of npm.
-        start_new_session=True,
-    )
-    try:
-        _wait_for(url, process)
-        yield process
-    finally:
-        for number in (15, 9):
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-                try:
-                    process.communicate(timeout=10)
-                except subprocess.TimeoutExpired:
-                    continue
-        if process.stdout:
-            process.stdout.close()
+    # Not a pipe, which nobody reads while the test runs.
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            arguments,
+            cwd=folder,
+            env={**inherited, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # With its children, such as those of npm.
+            start_new_session=True,
+        )
+        try:
+            _wait_for(url, process, log)
+            yield process
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=10)
 
 
-def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
+def _wait_for(url: str, process: subprocess.Popen[str], log: TextIO) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -71,10 +72,9 @@ def _wait_for(url: str, process: subprocess.Popen[str]) -> None:
             error.close()
             return
         except OSError:
-            if process.poll() is not None:
-                raise AssertionError(process.communicate()[0]) from None
-            if time.monotonic() > deadline:
-                raise
+            if process.poll() is not None or time.monotonic() > deadline:
+                log.seek(0)
+                raise AssertionError(log.read()) from None
             time.sleep(0.05)
 
 
