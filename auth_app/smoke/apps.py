@@ -5,6 +5,7 @@ What the applications do is committed; ``marked`` removes it. Each step builds o
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -180,6 +181,8 @@ def sign_up(visit: Visit) -> str:
     user = answer.field("user")
     if not isinstance(user, dict) or not isinstance(user.get("id"), str):
         raise Wrong(f"{answer.describe()}, which names no user")
+    if not re.fullmatch(r"[!-~]{1,200}", user["id"]):
+        raise Wrong(f"{answer.describe()}, in which the user's id is none")
     visit.user_id = user["id"]
     return f"user {visit.user_id}"
 

@@ -12,6 +12,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from fltr_project.words import visible
+
 from .context import Wrong
 
 # Seconds that an application has to answer; a server without a build compiles a page when it is first asked for.
@@ -82,14 +84,16 @@ class Site:
             self.url + path, data=data, headers=sent, method=method
         )
         try:
-            with _opener().open(request, timeout=PATIENCE) as response:
-                return _answer(name, response)
-        except urllib.error.HTTPError as response:
+            try:
+                response = _opener().open(request, timeout=PATIENCE)
+            except urllib.error.HTTPError as refused:
+                response = refused
             with response:
                 return _answer(name, response)
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise Wrong(f"{name} does not answer ({short(str(reason))})") from error
+            said = short(str(reason)) or type(reason).__name__
+            raise Wrong(f"{name} does not answer ({said})") from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -102,7 +106,12 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _answer(name: str, response: Any) -> Answer:
-    text = response.read(LARGEST).decode(errors="replace")
+    raw = response.read(LARGEST)
+    # A read with a limit does not tell that the connection has ended before the answer.
+    promised = response.headers.get("Content-Length") or ""
+    if promised.isdecimal() and len(raw) < min(int(promised), LARGEST):
+        raise http.client.IncompleteRead(raw, int(promised) - len(raw))
+    text = raw.decode(errors="replace")
     try:
         body = json.loads(text)
     except ValueError:
@@ -118,6 +127,6 @@ def _answer(name: str, response: Any) -> Answer:
 
 
 def short(text: str) -> str:
-    """In one line, and of 200 characters at most."""
-    line = " ".join(text.split())
+    """In one line of 200 characters at most, without what a terminal would obey."""
+    line = visible(" ".join(text.split()))
     return line if len(line) <= 200 else f"{line[:200]}..."
