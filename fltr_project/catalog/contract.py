@@ -31,7 +31,7 @@ CARRIED = frozenset({"name", "constraint", "replica_identity"})
 
 def path(alias: str) -> Path:
     """Where the contract of ``alias`` is kept that everybody has."""
-    return _path(home(alias))
+    return path_of(home(alias))
 
 
 def home(alias: str) -> AppConfig:
@@ -49,7 +49,7 @@ def load(alias: str) -> Catalog:
 
 def load_of(app: AppConfig) -> Catalog:
     """What one app's file says. Raises CannotRun where a part has none."""
-    file = _path(app)
+    file = path_of(app)
     if isinstance(app, ContractPart) and not file.exists():
         raise CannotRun(
             f"{app.name} has no {file.name}, which says what its migrations make. Write it: "
@@ -65,7 +65,8 @@ def load_of(app: AppConfig) -> Catalog:
     )
 
 
-def _path(app: AppConfig) -> Path:
+def path_of(app: AppConfig) -> Path:
+    """Where what the app adds to a contract is kept."""
     return Path(app.path) / "contract.json"
 
 
@@ -81,7 +82,7 @@ def dump(catalog: Catalog) -> str:
 
 def write(app: AppConfig, catalog: Catalog) -> Path:
     """Make the catalog what the app's file says; the file is whole at every moment."""
-    file = _path(app)
+    file = path_of(app)
     beside = file.with_suffix(".new")
     beside.write_text(dump(catalog), encoding="utf-8")
     beside.replace(file)

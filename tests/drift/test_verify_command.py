@@ -21,6 +21,7 @@ from fltr_project.drift import ignore, rules
 from fltr_project.errors import CannotRun
 from fltr_project.postgres import addresses
 from fltr_project.postgres.scratch import PREFIX
+from fltr_project.routers import database_of
 from tests.catalog import contract_words
 from tests.conftest import ALIASES, ROOT, Databases, Outcome
 
@@ -453,7 +454,9 @@ def test_apply_leaves_a_schema_that_is_not_built_to_migrate(
 def contracts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Keep the contracts that are written somewhere else; those of the repository, by alias."""
     ours = {alias: contract.path(alias).read_text() for alias in ("auth", "fltr")}
-    monkeypatch.setattr(contract, "path", lambda alias: tmp_path / f"{alias}.json")
+    monkeypatch.setattr(
+        contract, "path_of", lambda app: tmp_path / f"{database_of(app.label)}.json"
+    )
     yield ours
     contract.load.cache_clear()
 
