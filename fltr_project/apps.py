@@ -19,10 +19,9 @@ class FltrProjectConfig(AppConfig):
         # Importing them registers them.
         from . import checks as checks
 
+        known = {part.name for alias in APP_DATABASES.values() for part in parts(alias)}
         for name in settings.CONTRACT_EXTRAS:
-            if not any(
-                config.name == name for alias in APP_DATABASES.values() for config in parts(alias)
-            ):
+            if name not in known:
                 raise ImproperlyConfigured(
                     f"FLTR_CONTRACT_EXTRAS names {name!r}, whose app configuration is no ContractPart (docs/plugins.md)."
                 )

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
 from typing import Any
 
+from auth_app.management import check_results
 from auth_app.smoke import apps
 from auth_app.smoke import run as smoke
 from auth_app.smoke.sites import Site
@@ -102,12 +103,8 @@ class Command(SchemaCommand):
             )
         else:
             self.say(f"{web} and {api} on {targets[0]}")
-            width = max(len(check.name) for check in result.checks)
-            for check in result.checks:
-                mark = self.style.SUCCESS("[ok]") if check.ok else self.style.ERROR("[!!]")
-                self.say(f"{mark} {check.name:<{width}} {check.milliseconds:>5} ms  {check.detail}")
-            for reason in result.unchecked:
-                self.say(f"{self.style.WARNING('[--]')} not checked: {reason}")
+            for line in check_results.lines(result.checks, result.unchecked, self.style):
+                self.say(line)
             style = self.style.ERROR if failed else self.style.SUCCESS
             passed = len(result.checks) - failed
             self.say(style(f"{passed} of {len(result.checks)} steps passed in {elapsed:.1f} s."))

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import asdict
 from typing import Any
 
+from auth_app.management import check_results
 from auth_app.smoke import race
 from auth_app.smoke import run as smoke
 from fltr_project.catalog import contract
@@ -72,12 +73,8 @@ class Command(SchemaCommand):
             )
         else:
             self.say(f"Credits of {target}")
-            width = max(len(check.name) for check in checks)
-            for check in checks:
-                mark = self.style.SUCCESS("[ok]") if check.ok else self.style.ERROR("[!!]")
-                self.say(f"{mark} {check.name:<{width}} {check.milliseconds:>5} ms  {check.detail}")
-            for reason in unchecked:
-                self.say(f"{self.style.WARNING('[--]')} not checked: {reason}")
+            for line in check_results.lines(checks, unchecked, self.style):
+                self.say(line)
             verdict = (
                 f"{len(checks) - failed} of {len(checks)} checks passed in {elapsed:.1f} s; "
                 + (
