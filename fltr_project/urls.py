@@ -6,6 +6,8 @@ from django.views.generic import RedirectView
 
 from fltr_project.web.health import details
 
+admin.autodiscover()
+
 # `/health` is answered by fltr_project.web.health, before any host name is looked at.
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.apps import AppConfig, apps
+from django.apps import apps
 from django.db import transaction
 
 _LOOKS = (
@@ -28,13 +26,11 @@ ROLES = {
 }
 
 
-def write(sender: AppConfig, using: str, **kwargs: Any) -> None:
+def write(using: str) -> None:
     """Make the groups after a `migrate`, or give them these permissions anew and no others.
 
-    Whoever wants another choice makes a group of another name.
+    Whoever wants another choice makes a group of another name. `using` is the database of Django's own.
     """
-    if using != "default":
-        return
     group_model = apps.get_model("auth", "Group")
     permission_model = apps.get_model("auth", "Permission")
     with transaction.atomic(using=using):
