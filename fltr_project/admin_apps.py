@@ -7,6 +7,7 @@ command's processor time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -27,11 +28,19 @@ class CleanSlateAdminConfig(SimpleAdminConfig):
         post_migrate.connect(write_roles, sender=apps.get_app_config("auth"))
 
 
+def register_pages() -> None:
+    """Import the pages of this project, of its parts and of Django's own apps."""
+    # Ours first: the site is among them, and autodiscover() would import them while it makes the site,
+    # with which they would then not be registered.
+    import_module("fltr_project.admin")
+    admin.autodiscover()
+
+
 def check_pages(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """Django's checks of the admin, on pages that are registered by now."""
-    admin.autodiscover()
+    register_pages()
     found: list[checks.CheckMessage] = check_admin_app(app_configs, **kwargs)
     return found
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -19,10 +23,13 @@ from auth_app.models import (
     Verification,
 )
 from data_app.models import Dataset, Document, ProcessingJob
+from fltr_project.admin_apps import register_pages
+from tests.conftest import ROOT
 from tests.factories import ApiKeyCreditsFactory, DatasetFactory, TeamFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(databases=["default", "auth", "fltr"])
 
+register_pages()
 OURS = [
     model for model in admin.site._registry if model._meta.app_label in {"auth_app", "data_app"}
 ]
@@ -43,6 +50,29 @@ def test_it_logs_in_and_lists_the_apps(client: Client) -> None:
     )
     for words in ("Users", "User credits", "Credit transactions", "Datasets"):
         assert words in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    "first", ["import fltr_project.wsgi", "import django; django.setup(); call_command('check')"]
+)
+def test_its_pages_are_there_in_a_process_of_its_own(first: str) -> None:
+    """Here they may have been imported by another test, in an order that no program has."""
+    names = ("auth_app_user_changelist", "data_app_dataset_changelist", "auth_user_changelist")
+    lines = [
+        "from django.core.management import call_command",
+        "from django.urls import reverse",
+        first,
+        f"print(*(reverse('admin:' + name) for name in {names}))",
+    ]
+    printed = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "fltr_project.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.splitlines()[-1].split() == [reverse(f"admin:{name}") for name in names]
 
 
 def test_it_is_where_the_server_leads_to(client: Client) -> None:
