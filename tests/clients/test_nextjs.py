@@ -104,7 +104,7 @@ def test_people_sign_up_spend_and_log_out(
 def _walk(browser: Browser, url: str, email: str, zone: str) -> None:
     page = browser.new_page(timezone_id=zone)
     messages: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
+    page.on("console", lambda message: messages.append(f"{message.text} {message.location['url']}"))
     page.goto(url)
     page.get_by_role("link", name="I am new here").click()
     page.get_by_label("Name").fill("Ada")
@@ -134,6 +134,8 @@ def _walk(browser: Browser, url: str, email: str, zone: str) -> None:
     expect(balance).to_have_text("90")
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(f"{url}/log-in")
+    icon = page.request.get(f"{url}/favicon.ico")
+    assert icon.headers["content-type"] == "image/svg+xml", icon.text()
     page.close()
     # The wrong password is the only thing that the console has to say.
     assert [message for message in messages if "401" not in message] == []
