@@ -4,65 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 import pytest
-from psycopg import sql
 
-from tests.conftest import ALIASES, Databases, Outcome
+from tests.conftest import Databases, Outcome
+
+from .plain_owner import PlainOwner, plain_owner
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def environment(databases: Databases) -> Iterator[dict[str, str]]:
-    """The environment of a plain role with empty databases of its own."""
-    run_id = uuid.uuid4().hex[:8]
-    role = f"plain_{run_id}"
-    names = {alias: f"cs_plain_{alias}_{run_id}" for alias in (*ALIASES, "control")}
-    with databases.connect("auth") as superuser:
-        host = superuser.info.host
-        for each in (role, application(role)):
-            superuser.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(each)))
-        for name in names.values():
-            superuser.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(
-                    sql.Identifier(name), sql.Identifier(role)
-                )
-            )
-        urls = {
-            f"{alias.upper()}_DATABASE_URL": f"postgresql://{role}@/{name}?host={quote(host, safe='')}"
-            f"&port={superuser.info.port}"
-            for alias, name in names.items()
-        }
-        try:
-            yield {
-                **urls,
-                "SIGNUP_BONUS_CREDITS": "50",
-                "DEBUG": "off",
-                "SECRET_KEY": "for this test only: " + "0123456789" * 5,
-            }
-        finally:
-            for name in names.values():
-                superuser.execute(
-                    sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-                )
-            for each in (role, application(role)):
-                superuser.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(each)))
-
-
-def application(owner: str) -> str:
-    """The role of an application beside the owner's."""
-    return f"{owner}_app"
+def owner(databases: Databases) -> Iterator[PlainOwner]:
+    with plain_owner(databases) as role:
+        yield role
 
 
 def test_a_plain_owner_needs_nobodys_help(
-    environment: dict[str, str], manage: Callable[..., Outcome], tmp_path: Path
+    owner: PlainOwner, manage: Callable[..., Outcome], tmp_path: Path
 ) -> None:
+    environment = owner.environment()
     backups = ("--backup-dir", str(tmp_path / "backups"))
 
     def typed(*command: str, code: int = 0) -> Outcome:
@@ -92,9 +56,8 @@ def test_a_plain_owner_needs_nobodys_help(
         assert client.execute(balance).fetchone() == (50,)
 
     # The application's own role, by docs/roles.md.
-    (role,) = re.findall("//(.*)@", environment["AUTH_DATABASE_URL"])
-    typed("grant_access", "--role", application(role), "--as", "app")
-    address = environment["AUTH_DATABASE_URL"].replace(role, application(role), 1)
+    typed("grant_access", "--role", owner.application, "--as", "app")
+    address = environment["AUTH_DATABASE_URL"].replace(owner.role, owner.application, 1)
     with psycopg.connect(address, autocommit=True) as client:
         client.execute("INSERT INTO users (id, name, email) VALUES ('bob', 'Bob', 'b@example.org')")
         spent = client.execute("SELECT balance_after FROM consume_credits('bob', 5, 'q')")

@@ -275,7 +275,9 @@ def test_openapi_names_the_answers(api: Site) -> None:
 
 
 @pytest.mark.slow
-def test_no_request_is_answered_as_nobody_says(api: Site, databases: Databases) -> None:
+def test_no_request_is_answered_as_nobody_says(
+    api: Site, databases: Databases, tmp_path: Path
+) -> None:
     """schemathesis sends what the description allows and what it does not: no 500, no undocumented answer."""
     token = log_in(databases, "ada")
     databases.execute("auth", "SELECT public.grant_credits('ada', 1000000, 'bonus', 'gift')")
@@ -289,6 +291,8 @@ def test_no_request_is_answered_as_nobody_says(api: Site, databases: Databases) 
                 "--exclude-checks=allow_header_conformance",
                 *(part for header in headers for part in ("-H", header)),
             ],
+            # Where it keeps what it has found.
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=300,
