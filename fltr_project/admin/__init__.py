@@ -8,4 +8,5 @@ from __future__ import annotations
 from . import accounts as accounts
 from . import datasets as datasets
 from . import operations as operations
+from . import staff as staff
 from . import transactions as transactions

@@ -25,7 +25,7 @@ COLUMNS = """
     (SELECT json_agg(json_build_array(l.id, l.amount, l.how) ORDER BY l.id) FROM (
         SELECT r.id, r.amount, 'refund' AS how FROM public.credit_transactions r WHERE r.refund_of = t.id
         UNION ALL
-        SELECT r.id, r.amount, 'reversal' FROM public.credit_transactions r
+        SELECT r.id, r.amount, r.operation FROM public.credit_transactions r
         WHERE r.user_id = t.user_id AND r.reversal_of = t.id AND t.amount > 0
     ) AS l)
 """
@@ -37,12 +37,20 @@ class Link:
 
     id: str
     amount: int
-    # refund or reversal
+    # refund, or the operation of what a reversal has written
     how: str
 
     @property
     def address(self) -> str:
         return reverse("admin:auth_app_credittransaction_change", args=[self.id])
+
+    @property
+    def words(self) -> str:
+        return LINKED.get(self.how, "reversed")
+
+
+# A shortfall is what a reversal did not find in the account.
+LINKED = {"refund": "given back", "shortfall": "missing", "reinstatement": "given again"}
 
 
 @dataclass(frozen=True, slots=True)

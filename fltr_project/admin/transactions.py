@@ -89,7 +89,7 @@ class CreditTransactionAdmin(InspectionAdmin):
             "admin/transaction.html",
             {
                 **self.admin_site.each_context(request),
-                "title": f"{row.kind} of {row.created_at:%Y-%m-%d %H:%M:%S} UTC".capitalize(),
+                "title": f"{row.kind.capitalize()} of {row.created_at:%Y-%m-%d %H:%M:%S} UTC",
                 "row": row,
                 "metadata": _metadata(row.id),
                 "see_balances": may_see_balances(request),

@@ -18,7 +18,11 @@ from django.core.cache import cache
 from django.core.wsgi import get_wsgi_application
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from auth_app import ledger
+from auth_app.models import User
+from data_app.models import Dataset
 from tests.conftest import Databases
+from tests.factories import DatasetFactory, UserFactory
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -109,3 +113,18 @@ def log_in(page: Page, root: str, name: str) -> Visit:
 def somebody(name: str, role: str) -> None:
     person = StaffUser.objects.create_user(name, password=PASSWORD, is_staff=True)
     person.groups.set(Group.objects.filter(name=role))
+
+
+@pytest.fixture
+def ada(databases: Databases) -> User:
+    dataset: Dataset = DatasetFactory.create(name="Weather of 2025")
+    ada = UserFactory.create(email="ada@example.org")
+    for click in range(2):
+        ledger.consume(
+            ada.pk,
+            5,
+            operation="query.premium",
+            resource_id=str(dataset.pk),
+            idempotency_key=f"click-{click}",
+        )
+    return ada
