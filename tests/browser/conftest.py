@@ -100,7 +100,7 @@ def visit(browser: Browser, root: str) -> Iterator[Visit]:
 
 def log_in(page: Page, root: str, name: str) -> Visit:
     visit = Visit(page, root)
-    page.on("console", lambda message: visit.messages.append(message.text))
+    page.on("console", lambda message: visit.messages.append(f"{page.url}: {message.text}"))
     page.on("pageerror", lambda error: visit.messages.append(str(error)))
     visit.go("/admin/")
     page.fill("#id_username", name)
