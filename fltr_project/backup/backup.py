@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,7 @@ KEEP = 10
 
 @dataclass(frozen=True)
 class Backup:
-    """An archive that was read to its end, and with a proof restored too."""
+    """An archive, and what has been shown of it: that it can be ``read`` to its end, or a proof by a restore."""
 
     path: Path
     manifest: Path
@@ -41,6 +41,7 @@ class Backup:
     tables: int
     rows: int
     product_rows: int
+    read: bool
     proof: Proof | None = None
     # Why there is no proof, where one was wanted.
     unproven: str = ""
@@ -61,7 +62,7 @@ class _Snapshot:
 def write(
     target: Target, into: Path, *, lock_timeout: int = locks.LOCK_TIMEOUT
 ) -> tuple[Path, Manifest]:
-    """Dump the whole database into the directory ``into``, and read the archive back to its end.
+    """Dump the whole database into the directory ``into``; nobody has read the archive yet.
 
     The archive and what it is compared with are of one snapshot, so other sessions may go on writing.
     ``lock_timeout``, in milliseconds, bounds the wait for a table. Raises BackupFailed; then no
@@ -76,7 +77,7 @@ def write(
             descriptor,
         ):
             snapshot = _dump(target, descriptor, lock_timeout)
-            made = _read_back(target, snapshot, Archive(path, descriptor), now)
+            made = _described(target, snapshot, Archive(path, descriptor), now)
             directory.finish(path, descriptor, made)
     except OSError as error:
         raise BackupFailed(
@@ -91,6 +92,28 @@ def write(
     return path, made
 
 
+def read_back(path: Path) -> Manifest:
+    """Read the archive at ``path`` to its end, and remember that in its manifest.
+
+    Raises BackupFailed unless it holds what its snapshot held; then it is removed.
+    """
+    try:
+        with opened(path) as (made, described):
+            seen = reading.read(made, described.entries)
+        counts = {table: digest.count for table, digest in described.data.tables.items()}
+        if problem := reading.missing(counts, seen):
+            raise BackupFailed(
+                f"The backup of {described.database} is not what the snapshot was: {problem}. "
+                "Nothing was touched."
+            )
+        described = replace(described, read=True)
+        manifest.write(described, path.with_suffix(MANIFEST))
+    except (BackupFailed, CannotRun) as error:
+        directory.remove(path)
+        raise BackupFailed(str(error)) from error
+    return described
+
+
 def described(
     path: Path, made: Manifest, *, unproven: str = "", removed: tuple[Path, ...] = ()
 ) -> Backup:
@@ -103,6 +126,7 @@ def described(
         tables=len(made.data.tables),
         rows=made.rows,
         product_rows=product_rows(made.data.tables),
+        read=made.read,
         proof=made.proof,
         unproven="" if made.proof else unproven,
         removed=removed,
@@ -177,16 +201,9 @@ def _dump(target: Target, descriptor: int, lock_timeout: int) -> _Snapshot:
         return _Snapshot(version, data, objects, described)
 
 
-def _read_back(target: Target, snapshot: _Snapshot, made: Archive, now: datetime) -> Manifest:
-    """Read the archive to its end; raises BackupFailed unless it holds what the snapshot held."""
+def _described(target: Target, snapshot: _Snapshot, made: Archive, now: datetime) -> Manifest:
     entries = contents.entries(archive.listing(made), snapshot.objects)
-    seen = reading.read(made, entries)
-    counts = {table: digest.count for table, digest in snapshot.data.tables.items()}
-    if problem := reading.missing(counts, seen):
-        raise BackupFailed(
-            f"The backup of {target.database} is not what the snapshot was: {problem}. "
-            "Nothing was touched."
-        )
+    data = snapshot.data
     return Manifest(
         created_at=now.isoformat(timespec="microseconds"),
         sha256=made.sha256(),
@@ -194,9 +211,7 @@ def _read_back(target: Target, snapshot: _Snapshot, made: Archive, now: datetime
         pg_dump=snapshot.pg_dump,
         target={**asdict(target), "system_identifier": str(target.system_identifier)},
         # A sequence goes on while others use it, whatever the snapshot: it stands where the archive says.
-        data=Data(
-            snapshot.data.seed, snapshot.data.tables, seen.sequences, snapshot.data.large_objects
-        ),
+        data=Data(data.seed, data.tables, reading.sequences(made, entries), data.large_objects),
         entries=entries,
         fingerprint=snapshot.fingerprint,
     )

@@ -144,9 +144,14 @@ def rotate(
         if each is not proven and (place >= keep or _is_older(each, keep_days, now))
     ]
     for each in old:
-        each.path.unlink(missing_ok=True)
-        each.path.with_suffix(MANIFEST).unlink(missing_ok=True)
+        remove(each.path)
     return tuple(each.path for each in old)
+
+
+def remove(path: Path) -> None:
+    """Delete an archive, and then what describes it."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(MANIFEST).unlink(missing_ok=True)
 
 
 def _require_private(directory: Path) -> None:

@@ -56,6 +56,8 @@ class Manifest:
     entries: tuple[Entry, ...]
     # Of schema public (backup.fingerprint).
     fingerprint: dict[str, list[str]]
+    # To its end, and found to hold as many rows as the snapshot: what a proof shows too, and more.
+    read: bool = False
     proof: Proof | None = None
 
     @property
@@ -138,6 +140,8 @@ def parse(text: str, path: Path) -> Manifest:
             ),
             entries=tuple(Entry(*each) for each in document["entries"]),
             fingerprint=document["fingerprint"],
+            # Until it was told, every archive was.
+            read=document.get("read", True),
             proof=Proof(**{**proof, "apart_from": tuple(proof["apart_from"])}) if proof else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -73,6 +73,16 @@ def read(archive: Archive, entries: Sequence[Entry]) -> Seen:
     return reader.seen
 
 
+def sequences(archive: Archive, entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
+    """Where the sequences stand, without reading any rows; raises BackupFailed when the archive is damaged."""
+    chosen = [each for each in entries if each.kind == SEQUENCE_SET]
+    reader = Reader(chosen)
+    with sql_of(archive, [each.id for each in chosen]) as stream:
+        for _ in reader.pieces(stream):
+            pass
+    return reader.seen.sequences
+
+
 def missing(expected: Mapping[tuple[str, str], int], seen: Seen) -> str | None:
     """The first table whose rows are not as many as expected, in words; None when all are. Pure."""
     for (schema, table), count in expected.items():

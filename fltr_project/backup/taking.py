@@ -1,4 +1,4 @@
-"""Take a backup as an operator means it: written, proven, kept, the old ones gone, the new one sent on."""
+"""Take a backup as an operator means it: written, proven or read, kept, the old ones gone, the new one sent on."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def take(
 ) -> tuple[Backup, Upload | None]:
     """A backup of the database, proven where that is wanted and possible, and what became of its upload.
 
-    ``on_written`` is told of the archive and whether its proof comes now, ``progress`` how far that is. Raises
-    BackupFailed; after a proof that failed the archive stays, for whoever wants to look into it, and
-    nothing else has been touched.
+    What is not proven is read to its end. ``on_written`` is told of the archive and whether its proof comes
+    now, ``progress`` how far that is. Raises BackupFailed; after a proof that failed the archive stays, for
+    whoever wants to look into it, and nothing else has been touched.
     """
     path, made = backup.write(target, wanted.into, lock_timeout=wanted.lock_timeout)
     written = backup.described(path, made)
@@ -54,7 +54,14 @@ def take(
     on_written(written, wants_proof)
     unproven = ""
     if wants_proof:
-        made, unproven = prove(path, progress)
+        try:
+            made, unproven = prove(path, progress)
+        except BackupFailed:
+            # It stays, so it is to be known whether it can be read.
+            backup.read_back(path)
+            raise
+    if not (made.read or made.proof):
+        made = backup.read_back(path)
     removed = directory.rotate(
         wanted.into, made, path, wanted.keep, wanted.keep_days, datetime.now(UTC)
     )

@@ -80,7 +80,9 @@ def age(moment: str, now: datetime | None = None) -> str:
 
 def proof_age(manifest: Manifest) -> str:
     """What has been shown of an archive, and when."""
-    return f"proven {age(manifest.proof.at)}" if manifest.proof else "read, not proven"
+    if manifest.proof:
+        return f"proven {age(manifest.proof.at)}"
+    return "read, not proven" if manifest.read else "neither read nor proven"
 
 
 def backup_directory(option: str | None) -> Path:

@@ -274,9 +274,14 @@ def test_a_pg_restore_that_says_much_does_not_stop(
     assert str(found[0]) == "The archive some.dump is damaged: it is torn. Nothing was touched."
 
 
+@pytest.mark.parametrize("proven", [False, True])
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95, 0.999])
 def test_error_a_truncated_archive_is_found(
-    databases: Databases, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float
+    databases: Databases,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    share: float,
+    proven: bool,
 ) -> None:
     fill(databases)
     whole = archive.written
@@ -289,7 +294,7 @@ def test_error_a_truncated_archive_is_found(
 
     monkeypatch.setattr(archive, "written", written)
     with pytest.raises(BackupFailed, match="damaged"):
-        backup.write(auth(), tmp_path)
+        taking.take(auth(), taking.Wanted(tmp_path, proven=proven))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -427,7 +432,7 @@ def test_error_an_archive_that_lacks_what_the_snapshot_had(
 
     monkeypatch.setattr(reading, "read", read)
     with pytest.raises(BackupFailed, match=said):
-        backup.write(auth(), tmp_path)
+        taking.take(auth(), taking.Wanted(tmp_path, proven=False))
     assert list(tmp_path.iterdir()) == []
 
 

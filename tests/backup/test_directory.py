@@ -244,7 +244,7 @@ def test_a_readonly_directory_can_be_listed(
     os.chmod(tmp_path, 0o500)
     try:
         assert (
-            "read, not proven"
+            "neither read nor proven"
             in run("backup_database", "--list", "--backup-dir", str(tmp_path)).out
         )
     finally:

@@ -27,7 +27,7 @@ USER = "INSERT INTO users (id, name, email) VALUES ('u', 'Ada', 'ada@example.com
 BACKUP_POINTS = (
     "call backup.directory.prepare",
     "call backup.digests.read",
-    "call backup.reading.read",
+    "call backup.reading.sequences",
     "call backup.manifest.write",
     "call backup.directory.finish",
 )
@@ -45,7 +45,8 @@ RESTORE_POINTS = {
     "call backup.restore.restore": True,
     "statement DROP TABLE": True,
 }
-STEPS = (*BACKUP_POINTS, *PROOF_POINTS)
+READ_POINT = "call backup.reading.read"
+STEPS = (*BACKUP_POINTS, READ_POINT, *PROOF_POINTS)
 
 
 def begun(databases: Databases, into: Path) -> tuple[str, ...]:
@@ -77,12 +78,16 @@ def require_settled(databases: Databases, run: Run, here: Sequence[str], scratch
 def test_a_killed_backup(databases: Databases, run: Run, tmp_path: Path, point: str) -> None:
     here = begun(databases, tmp_path)
     before, others = full_fingerprint(), every_scratch_database(databases)
-    killed = crash(databases, "kill", point, "backup_database", *here, "--proof")
+    proof = "--no-proof" if point == READ_POINT else "--proof"
+    killed = crash(databases, "kill", point, "backup_database", *here, proof)
     assert killed.returncode == -9, killed
     assert full_fingerprint() == before
     mine = every_scratch_database(databases) - others
-    # Whatever has its name is whole.
+    # Whatever has its name is whole, though nobody may have read it.
     whole = sorted(tmp_path.glob("*.dump"))
+    if point in {READ_POINT, "call backup.proof.fill"}:
+        listed = run("backup_database", "--list", "--backup-dir", str(tmp_path)).out
+        assert "neither read nor proven" in listed
     assert all(run("backup_database", *here, "--prove", str(path)).code == 0 for path in whole)
     require_settled(databases, run, here, mine)
     (path,) = tmp_path.glob("*.dump")

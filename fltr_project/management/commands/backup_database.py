@@ -221,5 +221,6 @@ def _stored_json(path: Path, made: Manifest) -> dict[str, Any]:
         "bytes": made.bytes,
         "tables": len(made.data.tables),
         "rows": made.rows,
+        "read": made.read,
         "proof": proof_json(made.proof),
     }
