@@ -46,6 +46,7 @@ class User(Timestamped):
         indexes = [
             Index(fields=["email"], opclasses=["text_pattern_ops"], name="users_email_idx"),
             Index(fields=["stripe_customer_id"], name="users_stripe_customer_id_idx"),
+            Index(fields=["created_at"], name="users_created_at_idx"),
         ]
 
     def __str__(self) -> str:

@@ -72,6 +72,7 @@ class Dataset(Timestamped):
             Index(fields=["category"], name="datasets_category_idx"),
             Index(fields=["collection_name"], name="datasets_collection_name_idx"),
             Index(fields=["status"], name="datasets_status_idx"),
+            Index(fields=["created_at"], name="datasets_created_at_idx"),
         ]
 
     def __str__(self) -> str:
@@ -103,6 +104,7 @@ class Document(Timestamped):
         indexes = [
             Index(fields=["dataset"], name="documents_dataset_id_idx"),
             Index(fields=["status"], name="documents_status_idx"),
+            Index(fields=["created_at"], name="documents_created_at_idx"),
         ]
 
     def __str__(self) -> str:
@@ -132,6 +134,7 @@ class ProcessingJob(Timestamped):
         indexes = [
             Index(fields=["dataset"], name="processing_jobs_dataset_id_idx"),
             Index(fields=["status"], name="processing_jobs_status_idx"),
+            Index(fields=["created_at"], name="processing_jobs_created_at_idx"),
         ]
 
     def __str__(self) -> str:

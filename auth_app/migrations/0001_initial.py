@@ -58,6 +58,7 @@ class Migration(migrations.Migration):
                     fltr_project.fields.Index(
                         fields=["stripe_customer_id"], name="users_stripe_customer_id_idx"
                     ),
+                    fltr_project.fields.Index(fields=["created_at"], name="users_created_at_idx"),
                 ],
                 "db_table": "users",
                 "constraints": [

@@ -73,6 +73,9 @@ class Migration(migrations.Migration):
                         fields=["collection_name"], name="datasets_collection_name_idx"
                     ),
                     fltr_project.fields.Index(fields=["status"], name="datasets_status_idx"),
+                    fltr_project.fields.Index(
+                        fields=["created_at"], name="datasets_created_at_idx"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("slug",), name="datasets_slug_unique"),
@@ -153,6 +156,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     fltr_project.fields.Index(fields=["dataset"], name="documents_dataset_id_idx"),
                     fltr_project.fields.Index(fields=["status"], name="documents_status_idx"),
+                    fltr_project.fields.Index(
+                        fields=["created_at"], name="documents_created_at_idx"
+                    ),
                 ],
                 "constraints": [
                     models.UniqueConstraint(
@@ -212,6 +218,9 @@ class Migration(migrations.Migration):
                         fields=["dataset"], name="processing_jobs_dataset_id_idx"
                     ),
                     fltr_project.fields.Index(fields=["status"], name="processing_jobs_status_idx"),
+                    fltr_project.fields.Index(
+                        fields=["created_at"], name="processing_jobs_created_at_idx"
+                    ),
                 ],
                 "constraints": [
                     models.CheckConstraint(

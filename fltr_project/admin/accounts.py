@@ -61,7 +61,8 @@ class UserAdmin(InspectionAdmin):
 class UserCreditsAdmin(InspectionAdmin):
     list_display = ("user", "credits", "total_credits_purchased", "team", "updated_at")
     list_prefetch = ("user", "team")
-    ordering = ("-updated_at",)
+    # An index on what every consume changes would cost each of them more than this order is worth.
+    ordering = ("-pk",)
 
     def change_view(
         self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any

@@ -1,13 +1,15 @@
 """What the index shows: the credits of today and of 30 days, who ran out, and how both databases stand.
 
 At most four queries: two of the people's database, one of the datasets', one of Django's own. What they
-answer with is kept for a minute, in the process; it names nobody by what only some may see.
+answer with is kept for a minute, in the process, and what days that are over add up to for an hour; it
+names nobody by what only some may see.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -16,6 +18,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -32,7 +35,13 @@ DAYS = 30
 # A balance that is soon spent.
 LOW = 10
 SECONDS = 60
+# How long what days that are over add up to is kept: the ledger only grows, but a restore may bring older rows.
+SETTLED_SECONDS = 3600
+# After a day's end, for transactions that began in it.
+LATE = timedelta(hours=1)
+OPERATIONS = 8
 _KEY = "fltr_project.admin.dashboard"
+_SETTLED_KEY = f"{_KEY}.settled"
 
 # Of a row of the ledger: what it means for the numbers; the rest are corrections and what only moves between rows.
 _KIND = """
@@ -50,17 +59,17 @@ _LEDGER = f"""
         SELECT t.created_at::date AS day, {_KIND} AS kind, t.operation, count(*) AS number,
                sum(t.amount) AS total
         FROM public.credit_transactions t
-        WHERE t.created_at >= timezone('utc', now())::date - {DAYS - 1}
+        WHERE t.created_at >= %(since)s::date
         GROUP BY 1, 2, 3
     )
     SELECT (SELECT json_agg(d) FROM (
                 SELECT b.day, b.kind, sum(b.number)::bigint AS number, sum(b.total)::bigint AS total
                 FROM base b GROUP BY 1, 2) AS d),
            (SELECT json_agg(o) FROM (
-                SELECT b.operation, sum(b.number)::bigint AS number, -sum(b.total)::bigint AS total,
-                       coalesce(-sum(b.total) FILTER (WHERE b.day = timezone('utc', now())::date), 0)::bigint
-                           AS today
-                FROM base b WHERE b.kind = 'spent' GROUP BY 1 ORDER BY 3 DESC LIMIT 8) AS o)
+                SELECT b.day < %(settled)s::date AS settled, b.operation, sum(b.number)::bigint AS number,
+                       -sum(b.total)::bigint AS total,
+                       coalesce(-sum(b.total) FILTER (WHERE b.day = %(today)s::date), 0)::bigint AS today
+                FROM base b WHERE b.kind = 'spent' GROUP BY 1, 2) AS o)
 """  # noqa: S608
 _ACCOUNTS = f"""
     SELECT d.datname, d.oid::bigint, shobj_description(d.oid, 'pg_database'),
@@ -103,6 +112,16 @@ class Ledger:
     # operation, number, total and today, the largest first.
     operations: tuple[Mapping[str, Any], ...]
     chart: SafeString | None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the days from ``since`` until ``until`` add up to, which is not of them."""
+
+    since: date
+    until: date
+    days: tuple[Mapping[str, Any], ...]
+    operations: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,7 @@ def dashboard() -> Dashboard:
 
 
 def forget() -> None:
-    """Have the next one made anew, after something on it was looked at."""
+    """Have the next one made anew, after something on it was looked at; days that are over stay as they were."""
     cache.delete(_KEY)
 
 
@@ -161,8 +180,7 @@ def _make() -> Dashboard:
     databases = []
     try:
         with pinned(connections["auth"]) as cursor:
-            cursor.execute(_LEDGER)
-            ledger = _ledger(*map(_json, cursor.fetchone()))
+            ledger = _ledger(cursor, timezone.now())
             cursor.execute(_ACCOUNTS)
             name, oid, comment, *rest = cursor.fetchone()
             accounts = _accounts(*map(_json, rest))
@@ -200,18 +218,44 @@ def _down(alias: str, error: Exception) -> Database:
     return Database(alias, str(connections[alias].settings_dict["NAME"]), None, None, trouble)
 
 
-def _ledger(days: Any, operations: Any) -> Ledger:
-    today = timezone.now().date()
-    rows = [{**each, "day": date.fromisoformat(each["day"])} for each in days or ()]
+def _ledger(cursor: CursorWrapper, now: datetime) -> Ledger:
+    today, settled = now.date(), (now - LATE).date()
+    since = today - timedelta(days=DAYS - 1)
+    kept: Settled | None = cache.get(_SETTLED_KEY)
+    if kept is None or kept.since != since:
+        kept = Settled(since, since, (), ())
+    cursor.execute(_LEDGER, {"since": kept.until, "settled": settled, "today": today})
+    found = [tuple(_json(each) or ()) for each in cursor.fetchone()]
+    days = [{**each, "day": date.fromisoformat(each["day"])} for each in found[0]]
+    if kept.until < settled:
+        now_settled = Settled(
+            since,
+            settled,
+            (*kept.days, *(each for each in days if each["day"] < settled)),
+            (*kept.operations, *(each for each in found[1] if each["settled"])),
+        )
+        cache.set(_SETTLED_KEY, now_settled, SETTLED_SECONDS)
+    rows = [*kept.days, *days]
     return Ledger(
         today=_span([each for each in rows if each["day"] == today]),
         month=_span(rows),
-        operations=tuple(operations or ()),
+        operations=_operations((*kept.operations, *found[1])),
         chart=_chart(rows, today) if rows else None,
     )
 
 
-def _span(rows: list[dict[str, Any]]) -> Span:
+def _operations(parts: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """What was spent by operation, the largest first."""
+    summed: dict[str | None, Counter[str]] = defaultdict(Counter)
+    for part in parts:
+        summed[part["operation"]].update(
+            {name: part[name] for name in ("number", "total", "today")}
+        )
+    largest = sorted(summed.items(), key=lambda each: -each[1]["total"])[:OPERATIONS]
+    return tuple({"operation": operation, **numbers} for operation, numbers in largest)
+
+
+def _span(rows: Sequence[Mapping[str, Any]]) -> Span:
     def total(value: str, *kinds: str) -> int:
         return sum(each[value] for each in rows if each["kind"] in kinds)
 
@@ -224,7 +268,7 @@ def _span(rows: list[dict[str, Any]]) -> Span:
     )
 
 
-def _chart(rows: list[dict[str, Any]], today: date) -> SafeString:
+def _chart(rows: Sequence[Mapping[str, Any]], today: date) -> SafeString:
     first = today - timedelta(days=DAYS - 1)
     days = [first + timedelta(days=n) for n in range(DAYS)]
     spans = [_span([each for each in rows if each["day"] == day]) for day in days]

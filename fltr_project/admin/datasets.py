@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.exceptions import ImproperlyConfigured
+from django.core.paginator import Paginator
 from django.db import DatabaseError
 from django.db.models import Case, Value, When
 from django.http import HttpRequest
@@ -20,6 +21,7 @@ from data_app.models import Dataset, Document, ProcessingJob
 from fltr_project.errors import CleanSlateError
 
 from .inspection import CheckedValues, InspectionAdmin
+from .lists import NEWEST, BoundedPaginator, FailedFirstPaginator
 
 
 def name_owners(request: HttpRequest, rows: Iterable[Any]) -> None:
@@ -59,11 +61,12 @@ class OwnedAdmin(InspectionAdmin):
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
         """What failed wants a look, so it comes first; then the newest."""
-        return (
-            Case(When(status="failed", then=Value(0)), default=Value(1)),
-            "-created_at",
-            "-pk",
-        )
+        return (Case(When(status="failed", then=Value(0)), default=Value(1)), *NEWEST)
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Paginator[Any]:
+        """The same order without sorting all rows, unless another one is asked for."""
+        chosen = BoundedPaginator if ORDER_VAR in request.GET else FailedFirstPaginator
+        return chosen(*args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         found = super().get_object(request, object_id, from_field)

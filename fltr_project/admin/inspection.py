@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.db.models import CheckConstraint, Model, Q, QuerySet
 from django.http import HttpRequest
 
+from .lists import BoundedPaginator
+
 
 def may_see_balances(request: HttpRequest) -> bool:
     """Whether the person may see what users, teams and API keys have."""
@@ -51,6 +53,7 @@ class InspectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     # Counting a large table twice for each page is what makes Django's list slow.
     show_full_result_count = False
+    paginator = BoundedPaginator
     list_per_page = 50
     # Related rows that a page of the list shows: fetched for its rows alone; a join would come before the sort.
     list_prefetch: tuple[str, ...] = ()

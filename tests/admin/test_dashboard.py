@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as StaffUser
@@ -7,10 +9,11 @@ from django.core.cache import cache
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from auth_app import ledger
-from auth_app.models import ApiKeyCredits, UserCredits
-from fltr_project.admin import keys
+from auth_app.models import ApiKeyCredits, CreditTransaction, UserCredits
+from fltr_project.admin import dashboard, keys
 from fltr_project.postgres import environment_mark
 from tests.admin.conftest import counted
 from tests.factories import ApiKeyCreditsFactory, UserFactory
@@ -70,6 +73,46 @@ def test_it_asks_four_times_and_then_not_for_a_minute(staff: Client) -> None:
     with counted() as sent:
         shown(staff)
     assert [alias for alias, _ in sent] == ["default"] * 4
+
+
+def test_days_that_are_over_are_added_up_once_an_hour(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = UserFactory.create()
+    long_ago = timezone.now() - timedelta(days=3)
+
+    def spent_on(moment: datetime, amount: int) -> None:
+        CreditTransaction.objects.create(
+            user=ada, amount=-amount, type="usage", operation="query", created_at=moment
+        )
+
+    def seen(now: datetime) -> tuple[int, int, list[int]]:
+        dashboard.forget()
+        monkeypatch.setattr(timezone, "now", lambda: now)
+        found = dashboard.dashboard().ledger
+        assert found
+        return found.today.spent, found.month.spent, [each["total"] for each in found.operations]
+
+    noon = timezone.now().replace(hour=12)
+    spent_on(long_ago, 7)
+    spent_on(noon, 2)
+    assert seen(noon) == (2, 9, [9])
+    # Of today everything is looked at anew, of the days before nothing for an hour.
+    spent_on(long_ago, 20)
+    spent_on(noon, 1)
+    assert seen(noon) == (3, 10, [10])
+    # A minute after midnight today is another day, and yesterday is still looked at.
+    midnight = (noon + timedelta(days=1)).replace(hour=0, minute=1)
+    spent_on(noon, 4)
+    spent_on(midnight, 100)
+    assert seen(midnight) == (100, 134, [134])
+    spent_on(noon, 1)
+    assert seen(midnight) == (100, 135, [135])
+    # An hour later it is over.
+    assert seen(midnight + timedelta(hours=1)) == (100, 135, [135])
+    spent_on(noon, 1)
+    spent_on(midnight, 1)
+    assert seen(midnight + timedelta(hours=2)) == (101, 136, [136])
 
 
 def test_drift_is_looked_at_when_somebody_asks(staff: Client) -> None:

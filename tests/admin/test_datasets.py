@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.auth.models import User as StaffUser
@@ -9,8 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from data_app.models import Dataset, Document, ProcessingJob
+from fltr_project.admin import lists
 from tests.admin.conftest import counted
 from tests.factories import DatasetFactory, UserFactory
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db(databases=["default", "auth", "fltr"])
 
@@ -53,6 +58,44 @@ def test_what_failed_comes_first_with_its_error(staff: Client) -> None:
     assert words == ["failed"] * 3 + ["succeeded"] * 3
     assert "no text in it" in page
     assert "x" * 200 not in page
+
+
+def test_what_failed_comes_first_on_every_page(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """130 jobs, of which every other one of the older 120 has failed: the second page has the last that did."""
+    dataset = DatasetFactory.create()
+    jobs = [
+        ProcessingJob(
+            dataset=dataset,
+            status="failed" if number < 120 and number % 2 else "queued",
+            created_at=START + timedelta(hours=number),
+        )
+        for number in range(130)
+    ]
+    ProcessingJob.objects.bulk_create(jobs)
+    wanted = sorted(jobs, key=lambda job: (job.status != "failed", -job.created_at.timestamp()))
+    address = reverse("admin:data_app_processingjob_changelist")
+    asked, shown = [], []
+    for page in (1, 2, 3):
+        with counted() as sent:
+            response = staff.get(f"{address}?p={page}")
+        asked.append(len(sent))
+        shown += [job.pk for job in response.context["cl"].result_list]
+    assert shown == [job.pk for job in wanted]
+    # One more where both kinds may be on a page, one more where those before it are counted.
+    assert max(asked) - min(asked) <= 2
+    # Whoever sorts has it sorted.
+    oldest = staff.get(f"{address}?o=7").context["cl"].result_list
+    assert [job.pk for job in oldest] == [job.pk for job in jobs[:50]]
+    # Of very many only the first are counted and leafed through.
+    monkeypatch.setattr(lists, "MOST", 100)
+    response = staff.get(f"{address}?p=2")
+    assert "The first 100 processing jobs" in " ".join(response.content.decode().split())
+    assert [job.pk for job in response.context["cl"].result_list] == [
+        job.pk for job in wanted[50:100]
+    ]
+    assert staff.get(f"{address}?p=3").status_code == 302
 
 
 def test_one_row_names_its_owner(staff: Client) -> None:

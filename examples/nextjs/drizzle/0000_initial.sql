@@ -176,6 +176,7 @@ CREATE INDEX "subscriptions_stripe_subscription_id_idx" ON "subscriptions" USING
 CREATE INDEX "teams_name_idx" ON "teams" USING btree ("name" text_pattern_ops);--> statement-breakpoint
 CREATE INDEX "teams_owner_id_idx" ON "teams" USING btree ("owner_id");--> statement-breakpoint
 CREATE INDEX "user_credits_team_id_idx" ON "user_credits" USING btree ("team_id");--> statement-breakpoint
+CREATE INDEX "users_created_at_idx" ON "users" USING btree ("created_at");--> statement-breakpoint
 CREATE INDEX "users_email_idx" ON "users" USING btree ("email" text_pattern_ops);--> statement-breakpoint
 CREATE INDEX "users_stripe_customer_id_idx" ON "users" USING btree ("stripe_customer_id");--> statement-breakpoint
 CREATE INDEX "verifications_identifier_idx" ON "verifications" USING btree ("identifier");

@@ -85,6 +85,7 @@ class User(SQLModel, table=True):
     __tablename__ = "users"
     __table_args__ = (
         UniqueConstraint("email", name="users_email_unique"),
+        Index("users_created_at_idx", "created_at"),
         Index("users_email_idx", "email", postgresql_ops={"email": "text_pattern_ops"}),
         Index("users_stripe_customer_id_idx", "stripe_customer_id"),
     )

@@ -17,6 +17,7 @@ class Dataset(SQLModel, table=True):
         UniqueConstraint("slug", name="datasets_slug_unique"),
         Index("datasets_category_idx", "category"),
         Index("datasets_collection_name_idx", "collection_name"),
+        Index("datasets_created_at_idx", "created_at"),
         Index("datasets_name_idx", "name"),
         Index("datasets_owner_id_idx", "owner_id"),
         Index("datasets_status_idx", "status"),
@@ -114,6 +115,7 @@ class Document(SQLModel, table=True):
     __tablename__ = "documents"
     __table_args__ = (
         UniqueConstraint("object_key", name="documents_object_key_unique"),
+        Index("documents_created_at_idx", "created_at"),
         Index("documents_dataset_id_idx", "dataset_id"),
         Index("documents_status_idx", "status"),
         CheckConstraint(text("(status = ANY (ARRAY['pending'::text, 'processing'::text, 'ready'::text, 'failed'::text]))"), name="documents_status_check"),
@@ -166,6 +168,7 @@ class Document(SQLModel, table=True):
 class ProcessingJob(SQLModel, table=True):
     __tablename__ = "processing_jobs"
     __table_args__ = (
+        Index("processing_jobs_created_at_idx", "created_at"),
         Index("processing_jobs_dataset_id_idx", "dataset_id"),
         Index("processing_jobs_status_idx", "status"),
         CheckConstraint(text("(retries >= 0)"), name="processing_jobs_retries_check"),

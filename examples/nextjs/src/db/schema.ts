@@ -51,6 +51,7 @@ export const users = pgTable(
   },
   (table) => [
     unique("users_email_unique").on(table.email),
+    index("users_created_at_idx").on(table.createdAt),
     index("users_email_idx").on(table.email.op("text_pattern_ops")),
     index("users_stripe_customer_id_idx").on(table.stripeCustomerId),
   ],
